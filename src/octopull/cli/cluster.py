@@ -1,0 +1,131 @@
+"""The embedded cluster: all services in one process, wired to each other."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from octopull.cli.serve import Run
+from octopull.config.services import (
+    AgentConfig, Listen, OriginConfig, PeerSettings, ProxyConfig, TagIndexConfig, TrackerConfig,
+)  # fmt: skip
+from octopull.runtime.serving import Listening
+from octopull.services.agent.app import run as run_agent
+from octopull.services.origin.app import run as run_origin
+from octopull.services.proxy.app import run as run_proxy
+from octopull.services.tag_index.app import run as run_tag_index
+from octopull.services.tracker.app import run as run_tracker
+
+AGENTS_MAX = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where the services of a running cluster listen."""
+
+    proxy: Listening
+    tag_index: Listening
+    tracker: Listening
+    origin: Listening
+    agents: tuple[Listening, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As written to the ready file: every address as ``host:port``."""
+        return {
+            "proxy": self.proxy.address,
+            "tag_index": self.tag_index.address,
+            "tracker": self.tracker.address,
+            "origins": [self.origin.address],
+            "agents": [
+                {"http": agent.address, "peer": f"{agent.host}:{agent.peer_port}"}
+                for agent in self.agents
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Ports of the embedded cluster, from ``base`` on; a base of 0 takes any free ones."""
+
+    base: int
+    host: str
+
+    def at(self, offset: int) -> Listen:
+        """The address ``offset`` above the base."""
+        return Listen(host=self.host, port=self.base + offset if self.base else 0)
+
+    def peer_at(self, offset: int) -> PeerSettings:
+        """The same for a peer port."""
+        return PeerSettings(listen=self.at(offset))
+
+
+@asynccontextmanager
+async def running(data: Path, agents: int, ports: Ports) -> AsyncIterator[Cluster]:
+    """A whole cluster with its data under ``data``, until the block ends.
+
+    Raises:
+        Unavailable: an address is taken, or the data folder can't be had.
+    """
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+
+        async def start(run: Run, config: object) -> Listening:
+            ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
+            task = group.create_task(_run(run, config, ready, stop))
+            await asyncio.wait([ready, task], return_when=asyncio.FIRST_COMPLETED)
+            return await ready
+
+        try:
+            yield await _start_all(start, data, agents, ports)
+        finally:
+            stop.set()
+
+
+async def _run(
+    run: Run, config: object, ready: asyncio.Future[Listening], stop: asyncio.Event
+) -> None:
+    try:
+        await run(config, ready.set_result, stop)
+    except BaseException:
+        ready.cancel()
+        raise
+
+
+async def _start_all(
+    start: Callable[[Run, object], Any], data: Path, agents: int, ports: Ports
+) -> Cluster:
+    origin = await start(
+        run_origin,
+        OriginConfig(data=str(data / "origin"), listen=ports.at(10), peer=ports.peer_at(11),
+                     replicas=1),
+    )  # fmt: skip
+    origins = [origin.address]
+    tracker = await start(
+        run_tracker, TrackerConfig(origins=origins, listen=ports.at(20), replicas=1)
+    )
+    tag_index = await start(
+        run_tag_index,
+        TagIndexConfig(data=str(data / "tag-index"), origins=origins, listen=ports.at(30),
+                       replicas=1),
+    )  # fmt: skip
+    proxy = await start(
+        run_proxy,
+        ProxyConfig(origins=origins, tag_indexes=[tag_index.address], listen=ports.at(0),
+                    replicas=1),
+    )  # fmt: skip
+    started = [
+        await start(
+            run_agent,
+            AgentConfig(
+                data=str(data / f"agent-{number}"),
+                trackers=[tracker.address],
+                tag_indexes=[tag_index.address],
+                listen=ports.at(100 + number),
+                peer=ports.peer_at(200 + number),
+            ),
+        )
+        for number in range(1, agents + 1)
+    ]
+    return Cluster(proxy, tag_index, tracker, origin, tuple(started))

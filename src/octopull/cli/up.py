@@ -1,0 +1,82 @@
+"""``octopull up``: a working cluster in one command."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+
+from octopull.cli.cluster import AGENTS_MAX, Cluster, Ports, running
+from octopull.cli.serve import stop_on_signals
+from octopull.observability import logs
+from octopull.observability.logs import LogFormat
+
+EPILOG = "Example: octopull up --agents 3 --data ./octopull-data"
+
+
+@click.command(epilog=EPILOG)
+@click.option("--agents", default=3, show_default=True, type=click.IntRange(0, AGENTS_MAX),
+              help="Agents to run, each as if on a host of its own.")  # fmt: skip
+@click.option("--data", default="octopull-data", show_default=True,
+              type=click.Path(file_okay=False, path_type=Path),
+              help="Folder for blobs and tags; kept for the next start.")  # fmt: skip
+@click.option("--port-base", default=5000, show_default=True, type=click.IntRange(0, 65000),
+              help="The proxy's port; the others follow above it. 0: any free ports.")  # fmt: skip
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path),
+              help="Write the addresses here, as JSON, once all services listen.")  # fmt: skip
+@click.option("--log-level", default="warning", show_default=True,
+              type=click.Choice(["debug", "info", "warning", "error"]))  # fmt: skip
+def up(
+    agents: int, data: Path, port_base: int, host: str, ready_file: Path | None, log_level: str
+) -> None:
+    """Run a whole cluster on this machine: proxy, tag index, tracker, origin and agents."""
+    logs.configure(log_level, LogFormat.TEXT)
+    asyncio.run(_up(agents, data, Ports(port_base, host), ready_file))
+
+
+async def _up(agents: int, data: Path, ports: Ports, ready_file: Path | None) -> None:
+    stop = stop_on_signals()
+    async with running(data, agents, ports) as cluster:
+        if ready_file is not None:
+            partial = ready_file.with_name(f"{ready_file.name}.new")
+            partial.write_text(json.dumps(cluster.document(), indent=2))
+            partial.replace(ready_file)
+        click.echo(guide(cluster, data))
+        await stop.wait()
+        click.echo("stopping ...")
+    click.echo(f"stopped; data stays in {data}")
+
+
+def guide(cluster: Cluster, data: Path) -> str:
+    """What a user can do now, with lines to copy."""
+    proxy = cluster.proxy.address
+    rows = [
+        ("proxy (push)", proxy),
+        ("tag index", cluster.tag_index.address),
+        ("tracker", cluster.tracker.address),
+        ("origin", cluster.origin.address),
+        *((f"agent {n} (pull)", a.address) for n, a in enumerate(cluster.agents, 1)),
+    ]
+    lines = ["octopull is up.", ""]
+    lines += [f"  {name:<16} http://{address}" for name, address in rows]
+    lines += [
+        "",
+        "Push an image:",
+        f"  skopeo copy --dest-tls-verify=false docker-archive:image.tar docker://{proxy}/demo:v1",
+        f"  podman push --tls-verify=false IMAGE docker://{proxy}/demo:v1",
+        f"  docker tag IMAGE {proxy}/demo:v1 && docker push {proxy}/demo:v1",
+    ]
+    if cluster.agents:
+        agent = cluster.agents[0].address
+        lines += [
+            "",
+            "Pull it through an agent:",
+            f"  skopeo copy --src-tls-verify=false docker://{agent}/demo:v1 oci:demo:v1",
+            f"  podman pull --tls-verify=false {agent}/demo:v1",
+            f"  docker pull {agent}/demo:v1",
+            f"  ctr images pull --plain-http {agent}/demo:v1",
+            f"  octopull pull demo:v1 ./demo --from http://{agent}",
+        ]
+    lines += ["", f"Data is in {data}. Ctrl-C stops everything."]
+    return "\n".join(lines)

@@ -1,0 +1,91 @@
+"""A plain OCI registry seen from a client: what ``octopull push`` and ``pull`` speak."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urljoin
+
+import aiohttp
+
+from octopull.http.client import Http
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import Corrupt, NotFound
+from octopull.oci.manifests import MANIFEST_BYTES_MAX, MediaType
+
+ACCEPT = ", ".join(kind.value for kind in MediaType)
+COMMIT_S = 600.0
+
+
+class Registry:
+    """One registry at ``base_url``, and one repository of it."""
+
+    def __init__(self, http: Http, base_url: str, repository: str) -> None:
+        self._http = http
+        self._base = f"{base_url.rstrip('/')}/v2/{repository}"
+
+    async def manifest(self, reference: str) -> tuple[Digest, bytes]:
+        """A manifest's digest and exact bytes.
+
+        Raises:
+            NotFound: no such manifest. Corrupt: other bytes than asked for.
+        """
+        reply = await self._http.call(
+            "GET", f"{self._base}/manifests/{reference}", headers={"Accept": ACCEPT},
+            bytes_max=MANIFEST_BYTES_MAX, timeout_s=60,
+        )  # fmt: skip
+        digest = Digest.of(reply.body)
+        if ":" in reference and reference != str(digest):
+            raise Corrupt("the registry sent another manifest", asked=reference)
+        return digest, reply.body
+
+    async def has_blob(self, digest: Digest) -> bool:
+        """Whether the blob is there already."""
+        try:
+            await self._http.call("HEAD", f"{self._base}/blobs/{digest}", timeout_s=30)
+        except NotFound:
+            return False
+        return True
+
+    @asynccontextmanager
+    async def blob(self, digest: Digest, offset: int) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The blob's bytes from ``offset`` on."""
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
+        url = f"{self._base}/blobs/{digest}"
+        async with self._http.stream("GET", url, headers=headers, idle_s=90) as response:
+            yield response
+
+    async def start_upload(self) -> str:
+        """Open a session; returns its URL."""
+        url = f"{self._base}/blobs/uploads/"
+        reply = await self._http.call("POST", url, timeout_s=30)
+        return urljoin(url, reply.headers["Location"])
+
+    async def upload_size(self, session: str) -> int:
+        """Bytes the session holds."""
+        reply = await self._http.call("GET", session, timeout_s=30)
+        end = int(reply.headers.get("Range", "0-0").rpartition("-")[2])
+        return end + 1 if end else 0
+
+    async def append(
+        self, session: str, offset: int, length: int, body: AsyncIterator[bytes]
+    ) -> str:
+        """Send ``length`` bytes that belong at ``offset``; returns the session's next URL."""
+        headers = {
+            "Content-Length": str(length),
+            "Content-Range": f"{offset}-{offset + length - 1}",
+            "Content-Type": "application/octet-stream",
+        }
+        async with self._http.stream(
+            "PATCH", session, data=body, headers=headers, idle_s=120
+        ) as response:
+            return urljoin(session, response.headers["Location"])
+
+    async def commit(self, session: str, digest: Digest) -> None:
+        """Make the session's bytes the blob ``digest``."""
+        await self._http.call("PUT", f"{session}?digest={digest}", timeout_s=COMMIT_S)
+
+    async def put_manifest(self, reference: str, media_type: str, content: bytes) -> None:
+        """Store a manifest under a tag or its digest."""
+        await self._http.call(
+            "PUT", f"{self._base}/manifests/{reference}", data=content,
+            headers={"Content-Type": media_type}, timeout_s=120,
+        )  # fmt: skip

@@ -1,0 +1,158 @@
+"""What each service must be told: one frozen object per service, defaults in the fields."""
+
+from dataclasses import dataclass, field
+
+from octopull.kernel.errors import Misuse
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where a server listens; port 0 takes any free one."""
+
+    host: str = LOOPBACK
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port < 65536:
+            raise Misuse("a port lies in 0..65535", port=self.port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSettings:
+    """How this process meets its peers."""
+
+    listen: Listen = field(default_factory=Listen)
+    advertise: str = ""
+    """The host told to others; empty: the address listened on, which must then be a real one."""
+    zone: str = ""
+    buffer_bytes_max: int = 64 * 1024 * 1024
+    """Piece bodies held in memory at once, over all swarms; reading pauses beyond it."""
+    receive_threads: int = 2
+    """Threads that hash and write; two keep a 10 Gbit/s link busy (BLAKE3: 2.8 GiB/s each)."""
+
+    def __post_init__(self) -> None:
+        if self.buffer_bytes_max < 16 * 1024 * 1024:
+            raise Misuse("one piece of 16 MiB must fit", buffer_bytes_max=self.buffer_bytes_max)
+        if self.receive_threads < 1:
+            raise Misuse("at least one thread must hash", receive_threads=self.receive_threads)
+        if not self.advertise and self.listen.host in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared only
+            raise Misuse("advertise a host when listening on all addresses")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSettings:
+    """When blobs leave the disk."""
+
+    idle_s: float = 6 * 3600.0
+    """Seconds without a read after which a blob may go; 0 keeps blobs for ever."""
+    high_watermark: float = 0.90
+    """Share of the disk in use above which the least recently used blobs go ..."""
+    low_watermark: float = 0.80
+    """... until the share is this."""
+    scan_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low_watermark <= self.high_watermark <= 1:
+            raise Misuse("watermarks must satisfy 0 < low <= high <= 1")
+        if self.scan_s <= 0 or self.idle_s < 0:
+            raise Misuse("durations must not be negative", scan_s=self.scan_s, idle_s=self.idle_s)
+
+
+def _some(name: str, hosts: list[str]) -> None:
+    if not hosts:
+        raise Misuse(f"{name} must name at least one host:port")
+    for host in hosts:
+        _, colon, port = host.rpartition(":")
+        if not colon or not port.isdecimal():
+            raise Misuse(f"{name} must be host:port", given=host)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerConfig:
+    """The tracker: who has what."""
+
+    origins: list[str]
+    listen: Listen = field(default_factory=Listen)
+    replicas: int = 2
+    interval_s: float = 3.0
+    """Seconds between two announces of a host."""
+    peer_ttl_s: float = 30.0
+    """Seconds after its last announce at which a peer is forgotten."""
+    handout_max: int = 30
+    metainfo_bytes_max: int = 256 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        _some("origins", self.origins)
+        if not 0 < self.interval_s < self.peer_ttl_s:
+            raise Misuse("a peer must outlive the announce interval", peer_ttl_s=self.peer_ttl_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginConfig:
+    """An origin: durable blobs, their metainfo, and seeds."""
+
+    data: str
+    origins: list[str] = field(default_factory=list[str])
+    """The ring, this origin included; empty: this origin alone."""
+    name: str = ""
+    """This origin as the ring writes it; empty: the address it listens on."""
+    listen: Listen = field(default_factory=Listen)
+    peer: PeerSettings = field(default_factory=PeerSettings)
+    replicas: int = 2
+    upload_idle_s: float = 24 * 3600.0
+    blob_bytes_max: int = 1 << 40
+
+    def __post_init__(self) -> None:
+        if self.replicas < 1:
+            raise Misuse("at least one replica", replicas=self.replicas)
+        if self.origins:
+            _some("origins", self.origins)
+            if self.name not in self.origins:
+                raise Misuse("name must be one of origins", name=self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagIndexConfig:
+    """The tag index: tag to manifest digest."""
+
+    data: str
+    origins: list[str]
+    listen: Listen = field(default_factory=Listen)
+    replicas: int = 2
+
+    def __post_init__(self) -> None:
+        _some("origins", self.origins)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyConfig:
+    """The proxy: OCI push and pull in front of origins and tag index."""
+
+    origins: list[str]
+    tag_indexes: list[str]
+    listen: Listen = field(default_factory=Listen)
+    replicas: int = 2
+
+    def __post_init__(self) -> None:
+        _some("origins", self.origins)
+        _some("tag_indexes", self.tag_indexes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentConfig:
+    """The agent: the OCI pull API of one host, fed by the swarm."""
+
+    data: str
+    trackers: list[str]
+    tag_indexes: list[str]
+    listen: Listen = field(default_factory=Listen)
+    peer: PeerSettings = field(default_factory=PeerSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    metainfo_wait_s: float = 30.0
+    """How long a pull waits for a tracker and an origin that are down before it answers 503."""
+
+    def __post_init__(self) -> None:
+        _some("trackers", self.trackers)
+        _some("tag_indexes", self.tag_indexes)

@@ -1,0 +1,158 @@
+"""HTTP clients: every call has a deadline, and every failure is the right fault."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import aiohttp
+import msgspec
+
+from octopull.http.server import FAULT_HEADER
+from octopull.kernel import errors
+from octopull.kernel.errors import Corrupt, Fault, Misuse, NotFound, TooLarge, Unavailable
+
+T = TypeVar("T")
+CONNECTIONS_PER_HOST_MAX = 64
+CONNECT_S = 5.0
+REPLY_BYTES_MAX = 8 * 1024 * 1024
+
+_BY_CODE: dict[str, type[Fault]] = {
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, Fault)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer: status below 400, its headers, its body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Http:
+    """One pool of connections; open it with ``async with``."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_PER_HOST_MAX),
+            auto_decompress=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        assert self._session is not None
+        await self._session.close()
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        data: Any = None,  # noqa: ANN401 - whatever aiohttp takes as a body
+        headers: Mapping[str, str] | None = None,
+        idle_s: float = 30.0,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer below 400 whose body is still to be read.
+
+        ``idle_s`` bounds each wait for bytes, not the whole transfer: large blobs take long.
+
+        Raises:
+            NotFound: 404. Misuse: other 4xx, as the class the server named.
+            Unavailable: 5xx, refused, reset or silent.
+        """
+        assert self._session is not None
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=min(CONNECT_S, idle_s), sock_read=idle_s
+        )
+        try:
+            async with self._session.request(
+                method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                if response.status >= 400:
+                    raise _fault(response.status, response.headers, await _some(response))
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(f"{method} {url} failed: {error!r}") from error
+
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        data: Any = None,  # noqa: ANN401 - whatever aiohttp takes as a body
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = 10.0,
+        bytes_max: int = REPLY_BYTES_MAX,
+    ) -> Reply:
+        """A whole answer below 400 of at most ``bytes_max`` bytes, within ``timeout_s``.
+
+        Raises:
+            as ``stream``; TooLarge: the answer is longer.
+        """
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                self.stream(method, url, data=data, headers=headers, idle_s=timeout_s) as response,
+            ):
+                if (response.content_length or 0) > bytes_max and method != "HEAD":
+                    raise TooLarge(f"{url} answers more than {bytes_max} bytes")
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > bytes_max:
+                        raise TooLarge(f"{url} answers more than {bytes_max} bytes")
+                return Reply(response.status, response.headers.copy(), bytes(body))
+        except TimeoutError as error:
+            raise Unavailable(f"{method} {url}: no answer in {timeout_s} s") from error
+
+    async def bytes(self, method: str, url: str, *, bytes_max: int, timeout_s: float = 10) -> bytes:
+        """The body alone; see ``call``."""
+        return (await self.call(method, url, bytes_max=bytes_max, timeout_s=timeout_s)).body
+
+    async def json(
+        self, method: str, url: str, shape: type[T], *, body: object = None, timeout_s: float = 10
+    ) -> T:
+        """The body as ``shape``; ``body`` is sent as JSON.
+
+        Raises:
+            as ``call``; Corrupt: the answer is not of that shape.
+        """
+        sent = None if body is None else msgspec.json.encode(body)
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        reply = await self.call(method, url, data=sent, headers=headers, timeout_s=timeout_s)
+        try:
+            return msgspec.json.decode(reply.body, type=shape)
+        except (msgspec.DecodeError, Misuse) as error:
+            raise Corrupt(f"{url} answered something else: {error}") from error
+
+
+async def _some(response: aiohttp.ClientResponse) -> bytes:
+    return await response.content.read(4096)
+
+
+def _fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
+    try:
+        message = str(msgspec.json.decode(body)["errors"][0]["message"])
+    except (msgspec.DecodeError, KeyError, IndexError, TypeError):
+        message = f"status {status}"
+    named = _BY_CODE.get(headers.get(FAULT_HEADER, ""))
+    if named is not None:
+        return named(message, status=status)
+    if status == 404:
+        return NotFound(message, status=status)
+    if status >= 500 or status in {408, 429}:
+        return Unavailable(message, status=status)
+    return Misuse(message, status=status)

@@ -1,0 +1,115 @@
+"""Bodies of blobs: sent by ``sendfile`` as far as the bytes are proven, then as they come."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp import web
+
+from octopull.kernel.errors import Fault
+from octopull.observability import logs
+from octopull.oci.ranges import Span, parse_range
+
+log = logs.get("http")
+COPY_BYTES = 1024 * 1024
+
+
+class BlobSource(Protocol):
+    """A blob that may still be arriving; ``fd`` stays open while it is sent."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole blob."""
+        ...
+
+    @property
+    def fd(self) -> int:
+        """An open file that holds at least the proven bytes, at their offsets."""
+        ...
+
+    async def proven(self, offset: int) -> int:
+        """Wait until byte ``offset`` is proven; return the end of the proven run it is in.
+
+        Raises:
+            Fault: it will not be.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """As much of a file object as ``loop.sendfile`` needs; the position is not used."""
+
+    fd: int
+
+    def fileno(self) -> int:
+        return self.fd
+
+
+async def send_blob(
+    request: web.Request, source: BlobSource, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Answer a GET or HEAD for ``source``, whole or by ``Range`` (RFC 9110 section 14).
+
+    The status is sent once the first byte is proven, so a blob that can't be had is an
+    error status and not a broken 200. If it fails later the connection is cut short of
+    ``Content-Length``, which every client reports.
+
+    Raises:
+        InvalidRange: the range lies outside the blob.
+        Fault: the first byte will not come.
+    """
+    span = parse_range(request.headers.get("Range"), source.size)
+    start, length = (span.start, span.length) if span else (0, source.size)
+    response = web.StreamResponse(status=206 if span else 200, headers=dict(headers))
+    response.content_length = length
+    response.headers["Accept-Ranges"] = "bytes"
+    if span:
+        response.headers["Content-Range"] = content_range(span, source.size)
+    if request.method == "HEAD":
+        await response.prepare(request)
+        return response
+    if length:
+        await source.proven(start)
+    await response.prepare(request)
+    try:
+        await _send(request, source, start, length)
+    except (Fault, ConnectionError) as error:
+        log.info("blob.cut_short", path=request.path[:200], reason=str(error))
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+    await response.write_eof()
+    return response
+
+
+def content_range(span: Span, size: int) -> str:
+    """The ``Content-Range`` of a 206 (RFC 9110 section 14.4)."""
+    return f"bytes {span.start}-{span.start + span.length - 1}/{size}"
+
+
+async def _send(request: web.Request, source: BlobSource, start: int, length: int) -> None:
+    end, file, loop = start + length, _File(source.fd), asyncio.get_running_loop()
+    while start < end:
+        proven = min(end, await source.proven(start))
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client went away")
+        if transport.get_extra_info("sslcontext") is None:
+            await loop.sendfile(transport, file, start, proven - start)  # type: ignore[arg-type]
+        else:
+            await _copy(request, source.fd, start, proven)
+        start = proven
+
+
+async def _copy(request: web.Request, fd: int, start: int, end: int) -> None:
+    """TLS in user space has no sendfile: read in a thread, write with backpressure."""
+    while start < end:
+        chunk = await asyncio.to_thread(os.pread, fd, min(COPY_BYTES, end - start), start)
+        if not chunk or request.transport is None:
+            raise ConnectionResetError("the file or the client went away")
+        request.transport.write(chunk)
+        await request.protocol._drain_helper()  # noqa: SLF001 - aiohttp offers no public wait at this level
+        start += len(chunk)

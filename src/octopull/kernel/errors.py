@@ -1,0 +1,100 @@
+"""Every error this package raises on purpose.
+
+    Fault
+    ├── Misuse            our caller broke the contract        fix the call
+    │   ├── InvalidDigest     not a digest, or not of these bytes
+    │   ├── InvalidName       not a repository, tag, namespace or upload id
+    │   ├── InvalidManifest   not a manifest, or refers to what is missing
+    │   ├── InvalidRange      bytes out of order or out of bounds
+    │   ├── TooLarge          beyond a stated limit
+    │   └── Unsupported       understood, and not offered
+    ├── PeerFault         the other side broke the protocol    drop the peer
+    ├── Corrupt           bytes do not match their digest      refetch elsewhere
+    ├── NotFound          the thing is absent, now             tell the client
+    └── Unavailable       a dependency is down or full         retry later
+
+Callers branch on the class, operators search by ``code``, and only HTTP
+adapters turn either into a status.
+"""
+
+from typing import ClassVar
+
+
+class Fault(Exception):
+    """Base class; never raised itself.
+
+    ``details`` are the nouns of the failure (digest, peer, byte counts). They
+    travel apart from the message, so that logs can be searched by field.
+    """
+
+    code: ClassVar[str] = "fault"
+
+    def __init__(self, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class Misuse(Fault):
+    """The caller asked for something the contract forbids."""
+
+    code = "misuse"
+
+
+class InvalidDigest(Misuse):
+    """The text is no digest, or the bytes do not have the digest claimed for them."""
+
+    code = "digest_invalid"
+
+
+class InvalidName(Misuse):
+    """The text is no repository, tag, reference, namespace or upload id."""
+
+    code = "name_invalid"
+
+
+class InvalidManifest(Misuse):
+    """The bytes are no manifest of a known media type, or refer to what is missing."""
+
+    code = "manifest_invalid"
+
+
+class InvalidRange(Misuse):
+    """A byte range is malformed, out of order or out of bounds."""
+
+    code = "range_invalid"
+
+
+class TooLarge(Misuse):
+    """The body or document is beyond a stated limit."""
+
+    code = "too_large"
+
+
+class Unsupported(Misuse):
+    """The request was understood and is not offered."""
+
+    code = "unsupported"
+
+
+class PeerFault(Fault):
+    """The remote peer sent something the protocol forbids."""
+
+    code = "peer_fault"
+
+
+class Corrupt(Fault):
+    """Bytes do not match the digest or piece hash they were fetched for."""
+
+    code = "corrupt"
+
+
+class NotFound(Fault):
+    """The thing asked for does not exist here, now."""
+
+    code = "not_found"
+
+
+class Unavailable(Fault):
+    """A dependency is down, too slow or full; the same call may succeed later."""
+
+    code = "unavailable"

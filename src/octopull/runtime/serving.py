@@ -1,0 +1,84 @@
+"""A listening HTTP server with the endpoints every service has, and an orderly end."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from aiohttp import web
+
+from octopull.config.services import Listen
+from octopull.kernel.errors import Fault, Unavailable
+from octopull.observability import logs, metrics
+
+SHUTDOWN_S = 10.0
+"""How long requests under way may go on after a stop was asked for."""
+
+Check = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a service can be reached now."""
+
+    service: str
+    host: str
+    port: int
+    peer_port: int = 0
+
+    @property
+    def address(self) -> str:
+        """``host:port``; an IPv6 host in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def with_peer(self, port: int) -> "Listening":
+        """The same service, whose peer port is ``port``."""
+        return replace(self, peer_port=port)
+
+
+@asynccontextmanager
+async def serve(
+    app: web.Application, service: str, listen: Listen, checks: Sequence[Check] = ()
+) -> AsyncIterator[Listening]:
+    """Serve ``app`` with ``/health``, ``/readiness`` and ``/metrics`` until the block ends.
+
+    ``checks`` say, by raising a fault, what readiness lacks.
+
+    Raises:
+        Unavailable: the address is taken or not ours.
+    """
+    _add_standing_routes(app, checks)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    site = web.TCPSite(runner, listen.host, listen.port)
+    try:
+        try:
+            await site.start()
+        except OSError as error:
+            raise Unavailable(f"cannot listen on {listen.host}:{listen.port}: {error}") from error
+        listening = Listening(service, listen.host, runner.addresses[0][1])
+        logs.get(service).info("service.listening", address=listening.address)
+        yield listening
+    finally:
+        await runner.cleanup()
+
+
+def _add_standing_routes(app: web.Application, checks: Sequence[Check]) -> None:
+    async def health(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readiness(_: web.Request) -> web.Response:
+        lacking = []
+        for check in checks:
+            try:
+                await check()
+            except Fault as fault:
+                lacking.append(str(fault))
+        status = 503 if lacking else 200
+        return web.json_response({"ready": not lacking, "lacking": lacking}, status=status)
+
+    async def numbers(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.render(), headers={"Content-Type": "text/plain"})
+
+    app.router.add_get("/health", health)
+    app.router.add_get("/readiness", readiness)
+    app.router.add_get("/metrics", numbers)

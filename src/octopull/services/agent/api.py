@@ -1,0 +1,88 @@
+"""The agent's own HTTP API: generic blobs and tags (Kraken's paths), and what it is doing."""
+
+import asyncio
+
+from aiohttp import web
+
+from octopull.clients.tag_index import TagIndex
+from octopull.http.streams import send_blob
+from octopull.kernel import names
+from octopull.kernel.digest import Digest
+from octopull.kernel.names import TagName
+from octopull.services.agent.blobs import Blobs
+from octopull.storage.disk import DiskStore
+from octopull.transport.node import PeerNode
+
+
+class Api:
+    """The handlers; see ``add_to`` for the table of routes."""
+
+    def __init__(self, blobs: Blobs, tags: TagIndex, node: PeerNode, store: DiskStore) -> None:
+        self._blobs = blobs
+        self._tags = tags
+        self._node = node
+        self._store = store
+
+    def add_to(self, app: web.Application) -> None:
+        """Register every route."""
+        app.add_routes(
+            [
+                web.get("/namespace/{namespace:.+}/blobs/{digest}", self.blob),
+                web.get("/tags/{tag:.+}", self.tag),
+                web.delete("/blobs/{digest}", self.delete),
+                web.get("/status", self.status),
+            ]
+        )
+
+    async def blob(self, request: web.Request) -> web.StreamResponse:
+        """Any blob, streamed while it arrives."""
+        namespace = names.namespace(request.match_info["namespace"])
+        digest = Digest.parse(request.match_info["digest"])
+        headers = {"Content-Type": "application/octet-stream"}
+        if request.method == "HEAD":
+            size = await self._blobs.size(namespace, digest)
+            return web.Response(headers={**headers, "Content-Length": str(size)})
+        async with self._blobs.open(namespace, digest) as source:
+            return await send_blob(request, source, headers)
+
+    async def tag(self, request: web.Request) -> web.Response:
+        """The digest that ``repository:tag`` names, as text."""
+        digest = await self._tags.resolve(TagName.parse(request.match_info["tag"]))
+        return web.Response(text=str(digest))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Drop a blob from this host alone."""
+        await self._blobs.delete(Digest.parse(request.match_info["digest"]))
+        return web.Response(status=202)
+
+    async def status(self, _: web.Request) -> web.Response:
+        """What this host has, what it fetches, and from whom bytes came."""
+        entries = await asyncio.to_thread(lambda: list(self._store.entries()))
+        blobs = {
+            str(entry.digest): {
+                "digest": str(entry.digest), "size": entry.size,
+                "have_bytes": entry.size, "state": "cached", "connections": 0,
+            }
+            for entry in entries
+        }  # fmt: skip
+        for swarm in self._blobs.swarms():
+            engine, layout = swarm.engine, swarm.metainfo.layout
+            have = min(engine.have.bit_count() * layout.piece_length, layout.size)
+            blobs[str(swarm.metainfo.digest)] = {
+                "digest": str(swarm.metainfo.digest), "size": layout.size, "have_bytes": have,
+                "state": "seeding" if engine.complete else "downloading",
+                "connections": engine.connections,
+            }  # fmt: skip
+        traffic = self._node.traffic
+        return web.json_response(
+            {
+                "peer_id": self._node.me.id,
+                "received": [
+                    {"peer_id": row.peer_id, "kind": row.kind, "bytes": row.bytes}
+                    for row in traffic.senders()
+                ],
+                "sent_bytes": traffic.sent_bytes,
+                "wasted_bytes": traffic.wasted_bytes,
+                "blobs": list(blobs.values()),
+            }
+        )

@@ -1,0 +1,89 @@
+"""Wires an agent: cache, peers, tracker, tag index, and its two HTTP APIs on one port."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from octopull.clients.tag_index import TagIndex
+from octopull.clients.tracker import AnnounceRequest, SwarmStatus, TrackerClient
+from octopull.config.services import AgentConfig, CacheSettings
+from octopull.http.client import Http
+from octopull.http.server import application
+from octopull.kernel.peers import PeerKind
+from octopull.observability import logs, metrics
+from octopull.runtime.identity import peer_id
+from octopull.runtime.serving import Listening, serve
+from octopull.runtime.tasks import Tasks
+from octopull.services.agent.api import Api
+from octopull.services.agent.blobs import Blobs
+from octopull.services.agent.registry_api import RegistryApi
+from octopull.storage.disk import DiskStore
+from octopull.storage.eviction import EvictionPolicy, evict
+from octopull.transport.announcing import Introduction
+from octopull.transport.node import PeerNode
+from octopull.transport.swarm import Swarm
+
+log = logs.get("agent")
+
+
+async def run(
+    config: AgentConfig, started: Callable[[Listening], None], stop: asyncio.Event
+) -> None:
+    """Serve until ``stop``.
+
+    Raises:
+        Unavailable: an address or the data folder can't be had.
+    """
+    root = Path(config.data)
+    store = await asyncio.to_thread(DiskStore, root)
+    async with Http() as http, Tasks() as tasks:
+        tracker, tags = TrackerClient(http, config.trackers), TagIndex(http, config.tag_indexes)
+        blobs = Blobs(store, tracker, tasks, config.metainfo_wait_s)
+
+        async def introduce(swarms: Sequence[Swarm]) -> Introduction:
+            reply = await tracker.announce(
+                AnnounceRequest(peer=node.me, swarms=[_status(swarm) for swarm in swarms])
+            )
+            peers = {key: tuple(found) for key, found in reply.swarms.items()}
+            return Introduction(reply.interval_s, peers)
+
+        node = PeerNode(config.peer, peer_id(root), PeerKind.AGENT, blobs.find, introduce)
+        async with node:
+            blobs.attach(node)
+            app = application("agent")
+            Api(blobs, tags, node, store).add_to(app)
+            RegistryApi(blobs, tags).add_to(app)
+            tasks.start(_evict(store, config.cache), "evict")
+            async with serve(app, "agent", config.listen, [tags.ready, tracker.ready]) as listening:
+                started(listening.with_peer(node.me.port))
+                await stop.wait()
+            await blobs.close()
+
+
+def _status(swarm: Swarm) -> SwarmStatus:
+    return SwarmStatus(
+        info_hash=swarm.metainfo.info_hash,
+        digest=str(swarm.metainfo.digest),
+        namespace=swarm.namespace,
+        complete=swarm.engine.complete,
+        wants=0 if swarm.engine.complete else WANTS,
+    )
+
+
+WANTS = 30
+"""Peers asked for per announce: more than a host connects to, since some will be full."""
+
+
+async def _evict(store: DiskStore, cache: CacheSettings) -> None:
+    policy = EvictionPolicy(
+        idle_s=cache.idle_s,
+        high_watermark=cache.high_watermark,
+        low_watermark=cache.low_watermark,
+    )
+    while True:
+        gone = await asyncio.to_thread(evict, store, policy, time.time())
+        for digest in gone:
+            metrics.BLOBS_EVICTED.inc()
+            log.info("blob.evicted", digest=digest.short)
+        await asyncio.sleep(cache.scan_s)

@@ -1,0 +1,200 @@
+"""The blobs of one host: from the cache if they are there, else through the swarm."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from octopull.blob.metainfo import Metainfo
+from octopull.clients.tracker import TrackerClient
+from octopull.http.streams import BlobSource
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import NotFound, TooLarge, Unavailable
+from octopull.observability import logs
+from octopull.runtime.tasks import Tasks
+from octopull.services.agent.download import Download
+from octopull.storage.disk import BlobFile, DiskStore
+from octopull.storage.partial import Partial
+from octopull.swarm.limits import SwarmLimits
+from octopull.swarm.messages import Handshake, Reason
+from octopull.transport.node import PeerNode
+from octopull.transport.seeds import Seeds
+from octopull.transport.swarm import Swarm
+
+log = logs.get("agent")
+RETRY_S = 0.2
+RETRY_S_MAX = 2.0
+DOWNLOADS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Cached(BlobSource):
+    """A blob in the cache as a body: all of it is proven."""
+
+    blob: BlobFile
+
+    @property
+    def size(self) -> int:
+        return self.blob.size
+
+    @property
+    def fd(self) -> int:
+        return self.blob.fd
+
+    async def proven(self, offset: int) -> int:
+        del offset
+        return self.blob.size
+
+
+class Blobs:
+    """The agent's cache, its downloads (one per digest), and its seeds."""
+
+    def __init__(
+        self, store: DiskStore, tracker: TrackerClient, tasks: Tasks, metainfo_wait_s: float
+    ) -> None:
+        self._store = store
+        self._tracker = tracker
+        self._tasks = tasks
+        self._metainfo_wait_s = metainfo_wait_s
+        self._limits = SwarmLimits()
+        self._seeds = Seeds(store, self._limits)
+        self._downloads: dict[Digest, Download] = {}
+        self._starting: dict[Digest, asyncio.Task[Download]] = {}
+        self._node: PeerNode | None = None
+
+    def attach(self, node: PeerNode) -> None:
+        """Say which node carries the swarms; once, before the first blob."""
+        self._node = node
+
+    def swarms(self) -> list[Swarm]:
+        """Every swarm this host is in."""
+        return [download.swarm for download in self._downloads.values()] + self._seeds.swarms()
+
+    async def find(self, theirs: Handshake) -> Swarm | None:
+        """The swarm a stranger's handshake is for."""
+        assert self._node is not None
+        download = self._downloads.get(theirs.digest)
+        if download is not None:
+            same = download.metainfo.info_hash == theirs.info_hash.hex()
+            return download.swarm if same else None
+        return await self._seeds.answer(self._node, theirs)
+
+    async def size(self, namespace: str, digest: Digest) -> int:
+        """Bytes of the blob, without fetching it.
+
+        Raises:
+            NotFound: the cluster lacks it. Unavailable: nobody can tell.
+        """
+        try:
+            return await asyncio.to_thread(self._store.stat, digest)
+        except NotFound:
+            if digest in self._downloads:
+                return self._downloads[digest].size
+            return (await self._metainfo(namespace, digest)).layout.size
+
+    @asynccontextmanager
+    async def open(self, namespace: str, digest: Digest) -> AsyncIterator[BlobSource]:
+        """The blob as a body that may still be arriving.
+
+        Raises:
+            NotFound: the cluster lacks it. Unavailable: nobody can tell.
+        """
+        try:
+            blob = await asyncio.to_thread(self._store.open, digest)
+        except NotFound:
+            download = await self._download(namespace, digest)
+            if download.size == 0:
+                await download.wait()
+            yield download
+            return
+        with blob:
+            yield Cached(blob)
+
+    async def read(self, namespace: str, digest: Digest, bytes_max: int) -> bytes:
+        """The whole of a small blob, such as a manifest.
+
+        Raises:
+            as ``open``; TooLarge: beyond ``bytes_max``.
+        """
+        try:
+            return await asyncio.to_thread(self._store.read, digest, bytes_max)
+        except NotFound:
+            download = await self._download(namespace, digest)
+            if download.size > bytes_max:
+                raise TooLarge("beyond the limit", bytes_max=bytes_max) from None
+            await download.wait()
+            return await asyncio.to_thread(self._store.read, digest, bytes_max)
+
+    async def delete(self, digest: Digest) -> None:
+        """Drop the blob from this host.
+
+        Raises:
+            NotFound: it isn't here. Unavailable: it is being read.
+        """
+        self._seeds.close(digest, Reason.SHUTDOWN)
+        await asyncio.to_thread(self._store.delete, digest)
+
+    async def _download(self, namespace: str, digest: Digest) -> Download:
+        """The download of ``digest``, started if there is none; shared by all who ask."""
+        if digest in self._downloads:
+            return self._downloads[digest]
+        starting = self._starting.get(digest)
+        if starting is None:
+            if len(self._downloads) + len(self._starting) >= DOWNLOADS_MAX:
+                raise Unavailable("too many downloads at once", most=DOWNLOADS_MAX)
+            # Shared: one caller that leaves must not take the others' download with it.
+            starting = asyncio.get_running_loop().create_task(self._start(namespace, digest))
+            self._starting[digest] = starting
+            starting.add_done_callback(lambda task: self._started(digest, task))
+        return await asyncio.shield(starting)
+
+    def _started(self, digest: Digest, task: asyncio.Task[Download]) -> None:
+        self._starting.pop(digest, None)
+        if not task.cancelled():
+            task.exception()
+
+    async def _start(self, namespace: str, digest: Digest) -> Download:
+        assert self._node is not None
+        metainfo = await self._metainfo(namespace, digest)
+        partial = await asyncio.to_thread(Partial.open, self._store, metainfo)
+        download = Download(self._node, partial, metainfo, namespace, self._limits)
+        self._downloads[digest] = download
+        download.start(self._tasks, self._ended)
+        return download
+
+    def _ended(self, download: Download) -> None:
+        self._tasks.start(self._seed_on(download), "seed on")
+
+    async def _seed_on(self, download: Download) -> None:
+        """A finished download seeds until it is idle; the blob is pinned for as long."""
+        digest = download.metainfo.digest
+        if download.failure is None:
+            with await asyncio.to_thread(self._store.open, digest):
+                await download.retired()
+        self._downloads.pop(digest, None)
+        await download.close(Reason.DONE)
+
+    async def _metainfo(self, namespace: str, digest: Digest) -> Metainfo:
+        """From a tracker, waiting for one to come up for as long as the config says.
+
+        Raises:
+            NotFound: the cluster lacks the blob. Unavailable: nobody could tell in time.
+        """
+        until, pause_s = time.monotonic() + self._metainfo_wait_s, RETRY_S
+        while True:
+            try:
+                return await self._tracker.metainfo(namespace, digest)
+            except Unavailable as fault:
+                if time.monotonic() + pause_s > until:
+                    raise
+                log.info("metainfo.waiting", digest=digest.short, reason=str(fault))
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, RETRY_S_MAX)
+
+    async def close(self) -> None:
+        """Leave every swarm."""
+        self._seeds.close_all()
+        for download in list(self._downloads.values()):
+            await download.close(Reason.SHUTDOWN)
+        self._downloads.clear()

@@ -1,0 +1,178 @@
+"""One blob on its way through the swarm: pieces in any order, readers in their own."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from octopull.blob.metainfo import Metainfo
+from octopull.kernel import bitfield
+from octopull.kernel.errors import Fault, Unavailable
+from octopull.observability import logs
+from octopull.runtime.tasks import Tasks
+from octopull.storage.partial import Partial
+from octopull.swarm.engine import Engine
+from octopull.swarm.events import Sought
+from octopull.swarm.limits import SwarmLimits
+from octopull.swarm.messages import Goodbye, Reason
+from octopull.transport.node import PeerNode
+from octopull.transport.swarm import Swarm
+
+log = logs.get("agent")
+
+
+class Download:
+    """A blob that arrives; readers wait for their next proven byte.
+
+    Pieces are proven one by one, and the blob's SHA-256 runs behind the growing prefix.
+    The last piece is withheld until the digest of the whole matched, so no reader ever has
+    a whole wrong blob.
+    """
+
+    def __init__(
+        self, node: PeerNode, partial: Partial, metainfo: Metainfo, namespace: str,
+        limits: SwarmLimits,
+    ) -> None:  # fmt: skip
+        self.metainfo = metainfo
+        self._partial = partial
+        self._news = asyncio.Event()
+        self._waiters: list[asyncio.Future[None]] = []
+        self._readers: dict[int, int] = {}
+        self._next_reader = 0
+        self._committed = False
+        self._failure: Fault | None = None
+        engine = Engine(
+            me=node.me.id,
+            layout=metainfo.layout,
+            have=partial.have,
+            limits=limits,
+            salt=random.getrandbits(64),
+        )
+        self.swarm = Swarm(
+            engine=engine, metainfo=metainfo, namespace=namespace, store=partial,
+            host=node, changed=self._tell_news,
+        )  # fmt: skip
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole blob."""
+        return self.metainfo.layout.size
+
+    @property
+    def fd(self) -> int:
+        """The partial file; the same file after the blob is committed."""
+        return self._partial.fd
+
+    def start(self, tasks: Tasks, ended: Callable[["Download"], None]) -> None:
+        """Begin; ``ended`` is called once, with the blob in the store or ``failure`` set."""
+
+        async def work() -> None:
+            try:
+                await self._run()
+            except Fault as fault:
+                self._failure = fault
+                log.warning("download.failed", digest=self.metainfo.digest.short,
+                            reason=str(fault))  # fmt: skip
+            except asyncio.CancelledError:
+                self._failure = Unavailable("shutting down")
+                raise
+            finally:
+                self._tell_news()
+                ended(self)
+
+        tasks.start(work(), f"download {self.metainfo.digest.short}")
+
+    @property
+    def failure(self) -> Fault | None:
+        """Why it ended without a blob, if it did."""
+        return self._failure
+
+    async def _run(self) -> None:
+        self.swarm.start()
+        layout, engine = self.metainfo.layout, self.swarm.engine
+        hashed = -1
+        while not engine.complete or hashed < layout.size:
+            self._news.clear()
+            self._raise_failure()
+            prefix = layout.prefix_bytes(engine.prefix)
+            if prefix > hashed:
+                hashed = prefix
+                await asyncio.to_thread(self._partial.advance, prefix)
+            elif not engine.complete:
+                await self._news.wait()
+        await asyncio.to_thread(self._partial.commit)
+        self._committed = True
+        log.info("blob.pulled", digest=self.metainfo.digest.short, bytes=layout.size)
+
+    def _raise_failure(self) -> None:
+        failure = self.swarm.failure
+        if failure is not None:
+            raise failure if isinstance(failure, Fault) else Unavailable(str(failure))
+
+    def _tell_news(self) -> None:
+        self._news.set()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+
+    async def proven(self, offset: int) -> int:
+        """Wait until byte ``offset`` is proven; return the end of the proven run it is in.
+
+        Raises:
+            Fault: the download failed.
+        """
+        layout = self.metainfo.layout
+        piece = layout.piece_at(offset)
+        last = layout.count - 1
+        reader, self._next_reader = self._next_reader, self._next_reader + 1
+        try:
+            while True:
+                if self._failure is not None:
+                    raise self._failure
+                if self._committed:
+                    return layout.size
+                run = bitfield.prefix(self.swarm.engine.have >> piece)
+                if run and piece < last:
+                    return layout.prefix_bytes(min(piece + run, last))
+                await self._seek(reader, piece)
+        finally:
+            if self._readers.pop(reader, None) is not None:
+                self._tell_sought()
+
+    async def _seek(self, reader: int, piece: int) -> None:
+        if self._readers.get(reader) != piece:
+            self._readers[reader] = piece
+            self._tell_sought()
+        await self._change()
+
+    async def _change(self) -> None:
+        """Until a piece, the state or the end of it changed."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _tell_sought(self) -> None:
+        self.swarm.tell(Sought(min(self._readers.values(), default=None)))
+
+    async def wait(self) -> None:
+        """Until the blob is in the store.
+
+        Raises:
+            Fault: it failed.
+        """
+        while not self._committed:
+            if self._failure is not None:
+                raise self._failure
+            await self._change()
+
+    async def retired(self) -> None:
+        """Until the swarm has no more use for us."""
+        while not self.swarm.retired:
+            await self._change()
+
+    async def close(self, reason: Reason) -> None:
+        """Leave the swarm and close the file, after writes under way; partial bytes stay."""
+        self.swarm.close(Goodbye(reason))
+        while self.swarm.proving:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(self._partial.close)

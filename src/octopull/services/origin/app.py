@@ -1,0 +1,59 @@
+"""Wires an origin: store, upload sessions, ring, seeds, and its HTTP API."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from octopull.config.services import OriginConfig
+from octopull.http.client import Http
+from octopull.http.server import application
+from octopull.kernel.peers import PeerKind
+from octopull.runtime.identity import peer_id
+from octopull.runtime.serving import Listening, serve
+from octopull.runtime.tasks import Tasks
+from octopull.services.origin.api import Api
+from octopull.services.origin.copies import Copies
+from octopull.storage.disk import DiskStore
+from octopull.storage.uploads import Uploads
+from octopull.swarm.limits import Announces, SwarmLimits
+from octopull.swarm.messages import Handshake
+from octopull.transport.node import PeerNode
+from octopull.transport.seeds import Seeds
+from octopull.transport.swarm import Swarm
+
+EXPIRE_EVERY_S = 600.0
+
+
+async def run(
+    config: OriginConfig, started: Callable[[Listening], None], stop: asyncio.Event
+) -> None:
+    """Serve until ``stop``.
+
+    Raises:
+        Unavailable: an address or the data folder can't be had.
+    """
+    root = Path(config.data)
+    store = await asyncio.to_thread(DiskStore, root)
+    uploads = Uploads(store)
+    seeds = Seeds(store, SwarmLimits(announces=Announces.NO))
+
+    async def find(theirs: Handshake) -> Swarm | None:
+        return await seeds.answer(node, theirs)
+
+    node = PeerNode(config.peer, peer_id(root), PeerKind.ORIGIN, find, None)
+    async with Http() as http, node, Tasks() as tasks:
+        name = config.name or f"{config.listen.host}:{config.listen.port}"
+        copies = Copies(http, store, config.origins or [name], name, config.replicas)
+        app = application("origin")
+        Api(store, uploads, copies, node.me, config.blob_bytes_max).add_to(app)
+        tasks.start(_expire(uploads, config.upload_idle_s), "expire uploads")
+        async with serve(app, "origin", config.listen) as listening:
+            started(listening.with_peer(node.me.port))
+            await stop.wait()
+        seeds.close_all()
+
+
+async def _expire(uploads: Uploads, idle_s: float) -> None:
+    while True:
+        await asyncio.to_thread(uploads.expire, idle_s)
+        await asyncio.sleep(EXPIRE_EVERY_S)

@@ -1,0 +1,146 @@
+"""Blob uploads (distribution-spec 1.1, end-4 to end-6, end-11, end-13, end-14).
+
+The proxy keeps no session: the token in the ``Location`` names the origin that does, so any
+proxy can go on with an upload that another one began.
+"""
+
+from aiohttp import web
+
+from octopull.clients.origin import OriginCluster
+from octopull.kernel import names
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import InvalidDigest, InvalidName, InvalidRange, NotFound
+from octopull.oci.errors import OciCode, exact
+from octopull.oci.ranges import parse_content_range
+from octopull.services.proxy.responses import VERSION_HEADER, about
+
+CHUNK_BYTES = 256 * 1024
+
+
+class UploadsApi:
+    """Sessions, passed on to an origin."""
+
+    def __init__(self, origins: OriginCluster) -> None:
+        self._origins = origins
+
+    async def start(self, request: web.Request) -> web.Response:
+        """Open a session; or mount, or take the whole blob at once."""
+        repository = names.repository(request.match_info["repository"])
+        if "mount" in request.query and await self._has(repository, request.query["mount"]):
+            return _created(repository, Digest.parse(request.query["mount"]))
+        token = await self._origins.start_upload(repository)
+        if "digest" not in request.query:
+            return self._accepted(repository, token, 0)
+        digest = Digest.parse(request.query["digest"])
+        await self._receive(request, repository, token, 0)
+        await self._origins.commit(repository, token, digest)
+        return _created(repository, digest)
+
+    async def _has(self, repository: str, digest: str) -> bool:
+        try:
+            await self._origins.stat(repository, Digest.parse(digest))
+        except (NotFound, InvalidDigest):
+            return False
+        return True
+
+    async def patch(self, request: web.Request) -> web.Response:
+        """Add a chunk: at the offset ``Content-Range`` says, or (docker's way) at the end."""
+        repository, token = _session(request)
+        try:
+            offset = await self._offset(request, repository, token)
+            size = await self._receive(request, repository, token, offset)
+        except NotFound as fault:
+            raise _unknown() from fault
+        except InvalidRange as fault:
+            return await self._out_of_order(repository, token, fault)
+        return self._accepted(repository, token, size)
+
+    async def put(self, request: web.Request) -> web.Response:
+        """Add the last chunk, if there is one, and make the whole a blob."""
+        repository, token = _session(request)
+        digest = Digest.parse(request.query.get("digest", ""))
+        try:
+            if request.body_exists and request.content_length != 0:
+                offset = await self._offset(request, repository, token)
+                await self._receive(request, repository, token, offset)
+            await self._origins.commit(repository, token, digest)
+        except NotFound as fault:
+            raise _unknown() from fault
+        except InvalidRange as fault:
+            return await self._out_of_order(repository, token, fault)
+        return _created(repository, digest)
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Where to resume."""
+        repository, token = _session(request)
+        try:
+            size = await self._origins.upload_size(repository, token)
+        except NotFound as fault:
+            raise _unknown() from fault
+        return web.Response(status=204, headers=_progress(repository, token, size))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Cancel."""
+        repository, token = _session(request)
+        try:
+            await self._origins.abort(repository, token)
+        except NotFound as fault:
+            raise _unknown() from fault
+        return web.Response(status=204, headers=VERSION_HEADER)
+
+    async def _offset(self, request: web.Request, repository: str, token: str) -> int:
+        header = request.headers.get("Content-Range")
+        size = await self._origins.upload_size(repository, token)
+        if header is None:
+            return size
+        span = parse_content_range(header)
+        if span.start != size:
+            raise InvalidRange("the chunk does not begin where the session ends", size=size)
+        if request.content_length is not None and request.content_length != span.length:
+            raise InvalidRange("Content-Range and Content-Length differ")
+        return size
+
+    async def _receive(
+        self, request: web.Request, repository: str, token: str, offset: int
+    ) -> int:
+        body = request.content.iter_chunked(CHUNK_BYTES)
+        return await self._origins.append(repository, token, offset, body, request.content_length)
+
+    async def _out_of_order(
+        self, repository: str, token: str, fault: InvalidRange
+    ) -> web.Response:
+        """416, and where to go on."""
+        size = await self._origins.upload_size(repository, token)
+        error = {"code": "BLOB_UPLOAD_INVALID", "message": str(fault), "detail": {}}
+        return web.json_response(
+            {"errors": [error]}, status=416, headers=_progress(repository, token, size)
+        )
+
+    def _accepted(self, repository: str, token: str, size: int) -> web.Response:
+        return web.Response(status=202, headers=_progress(repository, token, size))
+
+
+def _session(request: web.Request) -> tuple[str, str]:
+    repository, token = request.match_info["repository"], request.match_info["token"]
+    if len(token) > 80:
+        raise exact(InvalidName("not an upload session"), OciCode.BLOB_UPLOAD_UNKNOWN)
+    return names.repository(repository), token
+
+
+def _unknown() -> Exception:
+    return exact(NotFound("no such upload session"), OciCode.BLOB_UPLOAD_UNKNOWN)
+
+
+def _progress(repository: str, token: str, size: int) -> dict[str, str]:
+    return {
+        **VERSION_HEADER,
+        "Location": f"/v2/{repository}/blobs/uploads/{token}",
+        "Docker-Upload-UUID": token,
+        # The specification has no word for "nothing yet"; 0-0 is what registries say.
+        "Range": f"0-{max(size - 1, 0)}",
+    }
+
+
+def _created(repository: str, digest: Digest) -> web.Response:
+    headers = {**about(digest), "Location": f"/v2/{repository}/blobs/{digest}"}
+    return web.Response(status=201, headers=headers)

@@ -1,0 +1,90 @@
+"""The tracker's HTTP API: announces and metainfo."""
+
+import random
+import time
+
+import msgspec
+from aiohttp import web
+
+from octopull.clients.tracker import SWARMS_MAX, AnnounceReply, AnnounceRequest, SwarmStatus
+from octopull.kernel import names
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import Misuse
+from octopull.kernel.peers import Peer
+from octopull.placement.handout import handout
+from octopull.placement.peer_table import PeerTable
+from octopull.services.tracker.sources import MetainfoCache, OriginPeers
+
+INFO_HASH_CHARS = 64
+
+
+class Api:
+    """The handlers; see ``add_to`` for the table of routes."""
+
+    def __init__(
+        self, table: PeerTable, metainfo: MetainfoCache, origins: OriginPeers, interval_s: float,
+        handout_max: int,
+    ) -> None:  # fmt: skip
+        self._table = table
+        self._metainfo = metainfo
+        self._origins = origins
+        self._interval_s = interval_s
+        self._handout_max = handout_max
+
+    def add_to(self, app: web.Application) -> None:
+        """Register every route."""
+        app.add_routes(
+            [
+                web.post("/announce", self.announce),
+                web.get("/namespace/{namespace:.+}/blobs/{digest}/metainfo", self.metainfo),
+            ]
+        )
+
+    async def announce(self, request: web.Request) -> web.Response:
+        """Note a host's swarms; name peers for those it lacks."""
+        told = read_announce(await request.read())
+        now = time.monotonic()
+        for swarm in told.swarms:
+            self._table.announce(swarm.info_hash, told.peer, now, complete=swarm.complete)
+        reply = AnnounceReply(
+            interval_s=self._interval_s,
+            swarms={one.info_hash: await self._peers(told.peer, one, now) for one in told.swarms},
+        )
+        return web.Response(body=msgspec.json.encode(reply), content_type="application/json")
+
+    async def _peers(self, asker: Peer, swarm: SwarmStatus, now: float) -> list[Peer]:
+        if swarm.complete:
+            return []
+        members = self._table.members(swarm.info_hash, now)
+        origins = await self._origins.of(Digest.parse(swarm.digest))
+        count = min(swarm.wants, self._handout_max)
+        return handout(asker, members, origins, count, random.getrandbits(32))
+
+    async def metainfo(self, request: web.Request) -> web.Response:
+        """A blob's metainfo, from memory or from its owners."""
+        namespace = names.namespace(request.match_info["namespace"])
+        digest = Digest.parse(request.match_info["digest"])
+        encoded = await self._metainfo.get(namespace, digest)
+        return web.Response(body=encoded, content_type="application/octet-stream")
+
+
+def read_announce(body: bytes) -> AnnounceRequest:
+    """An announce that makes sense.
+
+    Raises:
+        Misuse: anything else.
+    """
+    try:
+        told = msgspec.json.decode(body, type=AnnounceRequest)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Misuse(f"not an announce: {error}") from error
+    if len(told.swarms) > SWARMS_MAX:
+        raise Misuse("too many swarms in one announce", most=SWARMS_MAX)
+    for swarm in told.swarms:
+        Digest.parse(swarm.digest)
+        names.namespace(swarm.namespace)
+        if len(swarm.info_hash) != INFO_HASH_CHARS or not swarm.info_hash.isalnum():
+            raise Misuse("an info hash has 64 hexadecimal characters")
+        if swarm.wants < 0:
+            raise Misuse("wants counts peers")
+    return told

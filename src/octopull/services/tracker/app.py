@@ -1,0 +1,42 @@
+"""Wires a tracker: peer table, metainfo cache, and its HTTP API."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from octopull.clients.origin import OriginCluster
+from octopull.config.services import TrackerConfig
+from octopull.http.client import Http
+from octopull.http.server import application
+from octopull.placement.peer_table import PeerTable
+from octopull.runtime.serving import Listening, serve
+from octopull.runtime.tasks import Tasks
+from octopull.services.tracker.api import Api
+from octopull.services.tracker.sources import MetainfoCache, OriginPeers
+
+
+async def run(
+    config: TrackerConfig, started: Callable[[Listening], None], stop: asyncio.Event
+) -> None:
+    """Serve until ``stop``.
+
+    Raises:
+        Unavailable: the address can't be had.
+    """
+    async with Http() as http, Tasks() as tasks:
+        origins = OriginCluster(http, config.origins, config.replicas)
+        table = PeerTable(config.peer_ttl_s)
+        cache = MetainfoCache(origins, config.metainfo_bytes_max)
+        app = application("tracker")
+        api = Api(table, cache, OriginPeers(origins), config.interval_s, config.handout_max)
+        api.add_to(app)
+        tasks.start(_expire(table), "expire peers")
+        async with serve(app, "tracker", config.listen, [origins.ready]) as listening:
+            started(listening)
+            await stop.wait()
+
+
+async def _expire(table: PeerTable) -> None:
+    while True:
+        await asyncio.sleep(table.ttl_s)
+        table.expire(time.monotonic())

@@ -1,0 +1,221 @@
+"""Whole blobs on a local disk, by digest.
+
+    root/blobs/sha256/<2 hex>/<64 hex>         the bytes: there, so whole and proven
+    root/blobs/sha256/<2 hex>/<64 hex>.meta    the metainfo, written before the bytes
+    root/partial/, root/uploads/               blobs on their way in
+
+Paths are made from ``Digest`` values alone, so no input can leave the root.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from octopull.blob.hashing import LeafHasher
+from octopull.blob.layout import Layout, piece_length_for
+from octopull.blob.metainfo import Metainfo
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import Corrupt, InvalidDigest, NotFound, TooLarge, Unavailable
+from octopull.storage import durable
+from octopull.storage.durable import disk_faults
+
+READ_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored blob; ``last_access_s`` is seconds since the epoch."""
+
+    digest: Digest
+    size: int
+    last_access_s: float
+    pinned: bool
+
+
+class BlobFile:
+    """An open blob; until it is closed the store neither evicts nor deletes it."""
+
+    def __init__(self, store: "DiskStore", digest: Digest, fd: int) -> None:
+        self.digest = digest
+        self.fd = fd
+        self.size = os.fstat(fd).st_size
+        self._store = store
+        self._open = True
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Up to ``count`` bytes at ``offset``; fewer at the end."""
+        with disk_faults("reading a blob"):
+            return os.pread(self.fd, count, offset)
+
+    def close(self) -> None:
+        """Unpin; may be called twice."""
+        if self._open:
+            self._open = False
+            os.close(self.fd)
+            self._store.unpin(self.digest)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()
+
+
+class DiskStore:
+    """The blobs under one root. Calls block and may come from any thread.
+
+    Invariants: a file under its digest is whole and was proven; a pinned blob stays.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.partial_root = root / "partial"
+        self.uploads_root = root / "uploads"
+        self._blobs = root / "blobs" / "sha256"
+        self._pins: dict[Digest, int] = {}
+        self._lock = threading.Lock()
+        with disk_faults("opening the store"):
+            for folder in (self._blobs, self.partial_root, self.uploads_root):
+                durable.make_folder(folder)
+            for torn in self._blobs.glob(f"*/*{durable.TEMPORARY}"):
+                torn.unlink(missing_ok=True)
+
+    def path(self, digest: Digest) -> Path:
+        """Where the blob is, or would be."""
+        return self._blobs / digest.hex[:2] / digest.hex
+
+    def stat(self, digest: Digest) -> int:
+        """Size in bytes.
+
+        Raises:
+            NotFound: it isn't here.
+        """
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            raise NotFound("no such blob here", digest=str(digest)) from None
+
+    def open(self, digest: Digest) -> BlobFile:
+        """Open and pin; counts as an access.
+
+        Raises:
+            NotFound: it isn't here.
+        """
+        with self._lock:
+            try:
+                fd = os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise NotFound("no such blob here", digest=str(digest)) from None
+            except OSError as error:
+                raise Unavailable(f"cannot open a blob: {error.strerror}") from error
+            self._pins[digest] = self._pins.get(digest, 0) + 1
+        stat = os.fstat(fd)
+        os.utime(fd, ns=(time.time_ns(), stat.st_mtime_ns))
+        return BlobFile(self, digest, fd)
+
+    def unpin(self, digest: Digest) -> None:
+        """One reader fewer; called by ``BlobFile.close``."""
+        with self._lock:
+            self._pins[digest] -= 1
+            if not self._pins[digest]:
+                del self._pins[digest]
+
+    def read(self, digest: Digest, bytes_max: int) -> bytes:
+        """The whole blob.
+
+        Raises:
+            NotFound: it isn't here. TooLarge: it is beyond ``bytes_max``.
+        """
+        with self.open(digest) as blob:
+            if blob.size > bytes_max:
+                raise TooLarge("the blob is beyond the limit", bytes_max=bytes_max)
+            return blob.read(0, blob.size)
+
+    def metainfo(self, digest: Digest) -> Metainfo:
+        """The blob's metainfo, made anew from the bytes if its file is lost or damaged.
+
+        Raises:
+            NotFound: the blob isn't here.
+        """
+        size = self.stat(digest)
+        try:
+            metainfo = Metainfo.decode(_meta_path(self.path(digest)).read_bytes())
+            if metainfo.digest == digest and metainfo.layout.size == size:
+                return metainfo
+        except (FileNotFoundError, Corrupt):
+            pass
+        return self._remake_metainfo(digest)
+
+    def _remake_metainfo(self, digest: Digest) -> Metainfo:
+        hasher = LeafHasher()
+        with self.open(digest) as blob:
+            for offset in range(0, blob.size, READ_BYTES):
+                hasher.update(blob.read(offset, READ_BYTES))
+            metainfo = describe(digest, blob.size, hasher)
+        with disk_faults("writing metainfo"):
+            durable.put(_meta_path(self.path(digest)), metainfo.encode())
+        return metainfo
+
+    def adopt(self, file: Path, fd: int, metainfo: Metainfo) -> None:
+        """Move a whole, proven file in; durable when this returns.
+
+        ``fd`` is ``file`` open for writing. If the blob is here already, ``file`` goes.
+        """
+        target = self.path(metainfo.digest)
+        with disk_faults("storing a blob"):
+            durable.make_folder(target.parent)
+            os.fsync(fd)
+            with self._lock:
+                if target.exists():
+                    file.unlink(missing_ok=True)
+                    return
+                durable.put(_meta_path(target), metainfo.encode())
+                file.rename(target)
+            durable.sync_folder(target.parent)
+
+    def delete(self, digest: Digest) -> None:
+        """Remove a blob.
+
+        Raises:
+            NotFound: it isn't here. Unavailable: it is being read.
+        """
+        with self._lock, disk_faults("deleting a blob"):
+            if digest in self._pins:
+                raise Unavailable("the blob is in use", digest=str(digest))
+            try:
+                self.path(digest).unlink()
+            except FileNotFoundError:
+                raise NotFound("no such blob here", digest=str(digest)) from None
+            _meta_path(self.path(digest)).unlink(missing_ok=True)
+
+    def entries(self) -> Iterator[Entry]:
+        """Every blob, in no order; those that go meanwhile may be missed."""
+        for path in self._blobs.glob("*/*"):
+            try:
+                digest, stat = Digest(path.name), path.stat()
+            except (FileNotFoundError, InvalidDigest):
+                continue
+            yield Entry(digest, stat.st_size, stat.st_atime, digest in self._pins)
+
+    def disk_share(self) -> tuple[int, int]:
+        """Bytes used and bytes in all of the file system the root is on."""
+        stat = os.statvfs(self.root)
+        return (stat.f_blocks - stat.f_bavail) * stat.f_frsize, stat.f_blocks * stat.f_frsize
+
+
+def describe(digest: Digest, size: int, hasher: LeafHasher) -> Metainfo:
+    """Metainfo of a blob of ``size`` bytes, all of which went through ``hasher``."""
+    layout = Layout(size, piece_length_for(size))
+    return Metainfo(digest, layout, hasher.piece_hashes(layout.piece_length))
+
+
+def _meta_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.meta")

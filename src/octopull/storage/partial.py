@@ -1,0 +1,134 @@
+"""Blobs that arrive in pieces, in any order, and outlive a restart.
+
+    root/partial/<64 hex>.data      the bytes, at their offsets
+    root/partial/<64 hex>.meta      the metainfo they are proven against
+    root/partial/<64 hex>.pieces    one byte per piece: 1 once it was proven and written
+
+After a restart a marked piece is hashed again before it counts: neither mark nor bytes are
+synced one by one, so either may be lost or torn.
+"""
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+from typing import Self
+
+from octopull.blob.hashing import hash_piece
+from octopull.blob.metainfo import Metainfo
+from octopull.kernel.errors import Corrupt
+from octopull.storage import durable
+from octopull.storage.disk import DiskStore
+from octopull.storage.durable import disk_faults
+
+READ_BYTES = 1024 * 1024
+_MARK = b"\x01"
+
+
+class Partial:
+    """One blob on its way in. Calls block; ``write`` may come from several threads at once,
+    all else from one at a time. One ``Partial`` per digest may be open.
+    """
+
+    def __init__(
+        self, store: DiskStore, metainfo: Metainfo, paths: tuple[Path, Path, Path],
+        fds: tuple[int, int],
+    ) -> None:  # fmt: skip
+        self.metainfo = metainfo
+        self.have = 0
+        self._store = store
+        self._data, self._meta, self._pieces = paths
+        self.fd, self._marks_fd = fds
+        self._sha256 = hashlib.sha256()
+        self._hashed = 0
+        self._lock = threading.Lock()
+        self._open = True
+
+    @classmethod
+    def open(cls, store: DiskStore, metainfo: Metainfo) -> Self:
+        """Begin ``metainfo``'s blob, or go on with what an earlier process proved."""
+        stem = store.partial_root / metainfo.digest.hex
+        paths = (stem.with_suffix(".data"), stem.with_suffix(".meta"), stem.with_suffix(".pieces"))
+        with disk_faults("opening a partial blob"):
+            if not _same(paths[1], metainfo):
+                for path in paths:
+                    path.unlink(missing_ok=True)
+                durable.put(paths[1], metainfo.encode())
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            fds = os.open(paths[0], flags, 0o600), os.open(paths[2], flags, 0o600)
+            os.ftruncate(fds[0], metainfo.layout.size)
+            os.ftruncate(fds[1], metainfo.layout.count)
+            partial = cls(store, metainfo, paths, fds)
+            partial._reprove()
+        return partial
+
+    def _reprove(self) -> None:
+        marks = os.pread(self._marks_fd, self.metainfo.layout.count, 0)
+        for piece, mark in enumerate(marks):
+            if mark:
+                offset, length = self.metainfo.layout.span(piece)
+                content = os.pread(self.fd, length, offset)
+                if hash_piece(content) == self.metainfo.piece_hashes[piece]:
+                    self.have |= 1 << piece
+                else:
+                    os.pwrite(self._marks_fd, b"\x00", piece)
+
+    def write(self, piece: int, content: memoryview) -> bool:
+        """Prove ``content`` (exactly one piece) and write it; False, and nothing written, if
+        its hash is wrong.
+        """
+        if hash_piece(content) != self.metainfo.piece_hashes[piece]:
+            return False
+        with disk_faults("writing a piece"):
+            durable.pwrite_all(self.fd, content, self.metainfo.layout.span(piece)[0])
+            os.pwrite(self._marks_fd, _MARK, piece)
+        with self._lock:
+            self.have |= 1 << piece
+        return True
+
+    def advance(self, prefix_bytes: int) -> None:
+        """Let the SHA-256 catch up with the first ``prefix_bytes`` bytes, all of them proven."""
+        with disk_faults("hashing a blob"):
+            while self._hashed < prefix_bytes:
+                count = min(READ_BYTES, prefix_bytes - self._hashed)
+                chunk = os.pread(self.fd, count, self._hashed)
+                if not chunk:
+                    raise Corrupt("the partial file ends early", at=self._hashed)
+                self._sha256.update(chunk)
+                self._hashed += len(chunk)
+
+    def commit(self) -> None:
+        """Make it a blob of the store; durable when this returns. ``fd`` stays open.
+
+        Raises:
+            Corrupt: every piece matched, the digest of the whole does not; the file goes.
+        """
+        self.advance(self.metainfo.layout.size)
+        if self._sha256.hexdigest() != self.metainfo.digest.hex:
+            self.discard()
+            raise Corrupt("the whole has another digest", digest=str(self.metainfo.digest))
+        self._store.adopt(self._data, self.fd, self.metainfo)
+        self._forget()
+
+    def close(self) -> None:
+        """Close the files and keep them for a later ``open``; may be called twice."""
+        if self._open:
+            self._open = False
+            os.close(self.fd)
+            os.close(self._marks_fd)
+
+    def discard(self) -> None:
+        """Remove the files; ``fd`` stays open until ``close``."""
+        self._data.unlink(missing_ok=True)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pieces.unlink(missing_ok=True)
+        self._meta.unlink(missing_ok=True)
+
+
+def _same(path: Path, metainfo: Metainfo) -> bool:
+    try:
+        return path.read_bytes() == metainfo.encode()
+    except FileNotFoundError:
+        return False

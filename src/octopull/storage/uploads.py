@@ -1,0 +1,157 @@
+"""Blobs that arrive in order from a client: resumable sessions, hashed as they are written."""
+
+import hashlib
+import os
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from octopull.blob.hashing import LeafHasher
+from octopull.blob.metainfo import Metainfo
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import InvalidDigest, InvalidName, InvalidRange, NotFound
+from octopull.storage import durable
+from octopull.storage.disk import DiskStore, describe
+from octopull.storage.durable import disk_faults
+
+_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+READ_BYTES = 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Session:
+    """One upload: its file, and hashes over all of the file's bytes."""
+
+    path: Path
+    fd: int
+    size: int = 0
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    leaves: LeafHasher = field(default_factory=LeafHasher)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    over: bool = False
+
+    def feed(self, content: bytes | memoryview) -> None:
+        self.digest.update(content)
+        self.leaves.update(content)
+        self.size += len(content)
+
+
+class Uploads:
+    """Upload sessions of one store. Calls block and may come from any thread.
+
+    A session outlives a restart: its file is hashed again when it is next asked for.
+    """
+
+    def __init__(self, store: DiskStore) -> None:
+        self._store = store
+        self._sessions: dict[str, _Session] = {}
+        self._lock = threading.Lock()
+
+    def start(self) -> str:
+        """Open a session; its id has 32 hexadecimal characters."""
+        session_id = os.urandom(16).hex()
+        path = self._store.uploads_root / session_id
+        with disk_faults("starting an upload"):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with self._lock:
+            self._sessions[session_id] = _Session(path, fd)
+        return session_id
+
+    def size(self, session_id: str) -> int:
+        """Bytes the session holds.
+
+        Raises:
+            InvalidName: not an id. NotFound: no such session.
+        """
+        return self._session(session_id).size
+
+    def append(self, session_id: str, offset: int, chunk: bytes | memoryview) -> int:
+        """Write ``chunk`` at the session's end, which must be ``offset``; returns the new size.
+
+        Raises:
+            InvalidRange: the session ends elsewhere. NotFound: no such session.
+        """
+        session = self._session(session_id)
+        with session.lock, disk_faults("writing an upload"):
+            self._check_open(session)
+            if offset != session.size:
+                raise InvalidRange("the session ends elsewhere", offset=offset, size=session.size)
+            durable.pwrite_all(session.fd, chunk, offset)
+            session.feed(chunk)
+            return session.size
+
+    def commit(self, session_id: str, digest: Digest) -> Metainfo:
+        """Make the session's bytes the blob ``digest``; durable when this returns.
+
+        Raises:
+            InvalidDigest: they have another digest; the session is over.
+            NotFound: no such session.
+        """
+        session = self._session(session_id)
+        with session.lock:
+            self._check_open(session)
+            found = Digest(session.digest.hexdigest())
+            if found != digest:
+                self._end(session_id, session)
+                raise InvalidDigest(
+                    "the bytes have another digest", claimed=str(digest), found=str(found)
+                )
+            metainfo = describe(digest, session.size, session.leaves)
+            self._store.adopt(session.path, session.fd, metainfo)
+            self._end(session_id, session)
+            return metainfo
+
+    def abort(self, session_id: str) -> None:
+        """Drop the session.
+
+        Raises:
+            InvalidName: not an id. NotFound: no such session.
+        """
+        session = self._session(session_id)
+        with session.lock:
+            self._check_open(session)
+            self._end(session_id, session)
+
+    def expire(self, idle_s: float) -> int:
+        """Drop sessions not written to for ``idle_s``; returns how many."""
+        count, oldest = 0, time.time() - idle_s
+        for path in self._store.uploads_root.iterdir():
+            if _ID.fullmatch(path.name) and path.stat().st_mtime < oldest:
+                self.abort(path.name)
+                count += 1
+        return count
+
+    def _check_open(self, session: _Session) -> None:
+        if session.over:
+            raise NotFound("the upload session is over")
+
+    def _session(self, session_id: str) -> _Session:
+        if _ID.fullmatch(session_id) is None:
+            raise InvalidName("not an upload session", session=session_id[:80])
+        with self._lock:
+            session = self._sessions.get(session_id)
+            if session is None:
+                session = self._resume(session_id)
+                self._sessions[session_id] = session
+            return session
+
+    def _resume(self, session_id: str) -> _Session:
+        path = self._store.uploads_root / session_id
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotFound("no such upload session", session=session_id) from None
+        session = _Session(path, fd)
+        with disk_faults("resuming an upload"):
+            while chunk := os.pread(fd, READ_BYTES, session.size):
+                session.feed(chunk)
+        return session
+
+    def _end(self, session_id: str, session: _Session) -> None:
+        session.over = True
+        with self._lock:
+            self._sessions.pop(session_id, None)
+        os.close(session.fd)
+        session.path.unlink(missing_ok=True)

@@ -1,0 +1,150 @@
+"""Messages to bytes and back.
+
+    0        4      5
+    +--------+------+--------------------------------------------------+
+    | length | kind | fields                                           |
+    +--------+------+--------------------------------------------------+
+
+``length`` counts everything after itself. Integers are big-endian, unsigned. Fields: a
+piece is four bytes; PieceHead adds a length of four bytes, and that many raw bytes follow
+the frame; Goodbye is its reason in ASCII. Handshake:
+
+    +-----------+---------+-----------+--------+------+---------+------+------+--------+
+    | protocol  | version | info hash | digest | id   | port    | kind | text | packed |
+    | 8 bytes   | 1       | 32        | 32     | 20   | 2       | 1    | 3 x  | rest   |
+    +-----------+---------+-----------+--------+------+---------+------+------+--------+
+
+where text is namespace, host and zone, each a length of two bytes and UTF-8.
+"""
+
+from collections.abc import Iterator
+from struct import Struct
+from struct import error as StructError
+
+from octopull.kernel import names
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import Misuse, PeerFault
+from octopull.kernel.peers import Peer, PeerKind
+from octopull.swarm.messages import (
+    Cancel, Goodbye, Handshake, Have, Message, PieceHead, Reason, Reject, Request,
+)  # fmt: skip
+
+LENGTH = Struct(">I")
+_PIECE = Struct(">I")
+_HEAD = Struct(">II")
+_SHORT = Struct(">H")
+_HANDSHAKE = Struct(">8sB32s32s20sHB")
+PROTOCOL = b"octopull"
+VERSION = 1
+
+_HANDSHAKE_KIND, _HEAD_KIND, _GOODBYE_KIND = 0, 5, 6
+_PLAIN: dict[int, type[Have | Request | Cancel | Reject]] = {
+    1: Have, 2: Request, 3: Cancel, 4: Reject,
+}  # fmt: skip
+_PLAIN_KINDS = {kind: number for number, kind in _PLAIN.items()}
+_PEER_KINDS = (PeerKind.AGENT, PeerKind.ORIGIN)
+
+
+def encode(message: Message) -> bytes:
+    """The whole frame of ``message``."""
+    match message:
+        case PieceHead(piece, length):
+            body = bytes([_HEAD_KIND]) + _HEAD.pack(piece, length)
+        case Goodbye(reason):
+            body = bytes([_GOODBYE_KIND]) + reason.value.encode()
+        case Handshake():
+            body = bytes([_HANDSHAKE_KIND]) + _encode_handshake(message)
+        case _:
+            body = bytes([_PLAIN_KINDS[type(message)]]) + _PIECE.pack(message.piece)
+    return LENGTH.pack(len(body)) + body
+
+
+def _encode_handshake(message: Handshake) -> bytes:
+    peer = message.peer
+    head = _HANDSHAKE.pack(
+        PROTOCOL, VERSION, message.info_hash, bytes.fromhex(message.digest.hex),
+        bytes.fromhex(peer.id), peer.port, _PEER_KINDS.index(peer.kind),
+    )  # fmt: skip
+    texts = (text.encode() for text in (message.namespace, peer.host, peer.zone))
+    return head + b"".join(_SHORT.pack(len(text)) + text for text in texts) + message.packed
+
+
+class Decoder:
+    """Turns arbitrary slices of a byte stream into whole messages.
+
+    Args:
+        frame_bytes_max: largest frame accepted. A larger one is refused on its
+            length alone, so at most one frame and one slice are held.
+    """
+
+    def __init__(self, frame_bytes_max: int) -> None:
+        self._frame_bytes_max = frame_bytes_max
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes | memoryview) -> Iterator[Message]:
+        """Add ``data`` and yield each message it completes, lazily.
+
+        After a ``PieceHead`` stop asking: what follows is a body, had by ``drain``.
+
+        Raises:
+            PeerFault: a frame that is too long, too short, or makes no sense.
+        """
+        self._buffer += data
+        while len(self._buffer) >= LENGTH.size:
+            (size,) = LENGTH.unpack_from(self._buffer)
+            if not 1 <= size <= self._frame_bytes_max:
+                raise PeerFault("frame size out of bounds", size=size)
+            end = LENGTH.size + size
+            if len(self._buffer) < end:
+                return
+            frame = bytes(self._buffer[LENGTH.size : end])
+            del self._buffer[:end]
+            yield _parse(frame)
+
+    def drain(self) -> bytes:
+        """Hand over, and forget, everything behind the last message."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
+
+
+def _parse(frame: bytes) -> Message:
+    kind, fields = frame[0], frame[1:]
+    if kind in _PLAIN and len(fields) == _PIECE.size:
+        return _PLAIN[kind](_PIECE.unpack(fields)[0])
+    if kind == _HEAD_KIND and len(fields) == _HEAD.size:
+        return PieceHead(*_HEAD.unpack(fields))
+    if kind == _GOODBYE_KIND:
+        try:
+            return Goodbye(Reason(fields.decode("ascii")))
+        except ValueError as error:
+            raise PeerFault("goodbye without a known reason") from error
+    if kind == _HANDSHAKE_KIND:
+        return _parse_handshake(fields)
+    raise PeerFault("malformed frame", kind=kind, size=len(frame))
+
+
+def _parse_handshake(fields: bytes) -> Handshake:
+    if len(fields) < _HANDSHAKE.size:
+        raise PeerFault("handshake is cut short", size=len(fields))
+    protocol, version, info_hash, digest, peer_id, port, kind = _HANDSHAKE.unpack_from(fields)
+    if (protocol, version) != (PROTOCOL, VERSION):
+        raise PeerFault("another protocol or version", version=version)
+    if kind >= len(_PEER_KINDS):
+        raise PeerFault("unknown kind of peer", kind=kind)
+    rest = fields[_HANDSHAKE.size :]
+    texts: list[str] = []
+    try:
+        for _ in range(3):
+            (length,) = _SHORT.unpack_from(rest)
+            if len(rest) < _SHORT.size + length:
+                raise PeerFault("handshake is cut short", size=len(fields))
+            texts.append(rest[_SHORT.size : _SHORT.size + length].decode())
+            rest = rest[_SHORT.size + length :]
+        peer = Peer(
+            id=peer_id.hex(), host=texts[1], port=port, kind=_PEER_KINDS[kind], zone=texts[2]
+        )
+        namespace = names.namespace(texts[0])
+    except (UnicodeDecodeError, StructError, Misuse) as error:
+        raise PeerFault(f"handshake makes no sense: {error}") from error
+    return Handshake(info_hash, Digest(digest.hex()), namespace, peer, rest)

@@ -1,0 +1,93 @@
+"""Every number the core goes by, with its reason."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from octopull.kernel.errors import Misuse
+
+FRAME_BYTES_MAX = 64 * 1024
+"""The largest frame is a handshake; 64 KiB hold the bitfield of an 8 TiB blob, and strangers
+can make us hold no more than that each."""
+
+
+class Announces(Enum):
+    """Whether the swarm tells a tracker of itself; trackers ask origins instead."""
+
+    YES = auto()
+    NO = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwarmLimits:
+    """How one peer behaves in one swarm.
+
+    A random graph of degree ten keeps every peer at 80% of its bandwidth or more
+    (Kraken's simulations, degree five and up); the rest is room for those who come.
+    """
+
+    dials_max: int = 10
+    """Connections, own and accepted, below which a leecher dials."""
+
+    accepted_max: int = 14
+    """Connections a leecher lets others open: two places always stay for its own dials, or a
+    newcomer whose places strangers took would never meet a seeder (uber/kraken#162)."""
+
+    connections_max: int = 16
+    """Connections in all; a seeder gives them all to others."""
+
+    depth_max: int = 4
+    """Requests outstanding on one connection: at 256 KiB a piece they cover 1 MiB, which is
+    8 ms at 1 Gbit/s."""
+
+    silence_s: float = 8.0
+    """Seconds without a byte after which a connection's requests are taken back."""
+
+    request_s: float = 30.0
+    """Seconds a request may take at the least ..."""
+
+    rate_bytes_per_s_min: int = 64 * 1024
+    """... and what must come per second on top of it, or the peer trickles to hold us up."""
+
+    strikes_max: int = 2
+    """Times requests are taken back before the connection is closed."""
+
+    served_queue_max: int = 16
+    """Requests a peer may have waiting at us; more than it can use is an attack."""
+
+    duplicates_max: int = 2
+    """Connections one piece may be asked of at once in the endgame."""
+
+    corrupt_ban_s: float = 300.0
+    """A peer that sent wrong bytes is broken or hostile, and neither heals in seconds."""
+
+    fault_ban_s: float = 30.0
+    """After other broken rules; a restart of the peer may mend it."""
+
+    redial_s: float = 0.5
+    redial_s_max: float = 30.0
+    """First and longest pause before a peer that failed is dialled again; it doubles."""
+
+    announce_retry_s: float = 0.5
+    announce_retry_s_max: float = 8.0
+    """First and longest pause after a failed announce; it doubles."""
+
+    give_up_s: float = 60.0
+    """Seconds without one byte of use after which a download fails."""
+
+    seeder_idle_s: float = 300.0
+    """Seconds without a request after which a complete peer leaves the swarm."""
+
+    known_max: int = 1000
+    """Peers remembered for dialling."""
+
+    announces: Announces = Announces.YES
+
+    def __post_init__(self) -> None:
+        if not 0 < self.accepted_max <= self.connections_max:
+            raise Misuse("accepted_max lies in 1..connections_max", accepted_max=self.accepted_max)
+        if not 0 < self.dials_max <= self.connections_max:
+            raise Misuse("dials_max lies in 1..connections_max", dials_max=self.dials_max)
+        if not 0 < self.depth_max <= self.served_queue_max:
+            raise Misuse("a peer must accept what a peer may ask", depth_max=self.depth_max)
+        if min(self.silence_s, self.request_s, self.give_up_s, self.seeder_idle_s) <= 0:
+            raise Misuse("a timeout must lie in the future")

@@ -1,0 +1,82 @@
+"""What peers say to each other. The bodies of pieces are no messages: they follow a ``PieceHead``.
+
+Every ``Request`` is answered exactly once, by ``PieceHead`` and body or by ``Reject``. A
+``Cancel`` makes the ``Reject`` likelier and is itself not answered.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from octopull.kernel.digest import Digest
+from octopull.kernel.peers import Peer
+
+
+class Reason(StrEnum):
+    """Why a connection is ended on purpose."""
+
+    FULL = "full"
+    DONE = "done"
+    SHUTDOWN = "shutdown"
+    FAULT = "fault"
+    UNKNOWN_BLOB = "unknown_blob"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """The first message each way: which swarm, who speaks, and what it holds.
+
+    ``info_hash`` has 32 bytes; ``packed`` is a bitfield of the swarm's pieces.
+    """
+
+    info_hash: bytes
+    digest: Digest
+    namespace: str
+    peer: Peer
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """The speaker holds ``piece`` now, proven."""
+
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The speaker wants ``piece``."""
+
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The speaker no longer wants ``piece``; a body that has begun still comes."""
+
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The speaker will not answer the request for ``piece`` with a body."""
+
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class PieceHead:
+    """The ``length`` bytes of ``piece`` follow."""
+
+    piece: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """The speaker hangs up after this."""
+
+    reason: Reason
+
+
+Message = Handshake | Have | Request | Cancel | Reject | PieceHead | Goodbye

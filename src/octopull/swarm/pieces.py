@@ -1,0 +1,75 @@
+"""The state of every piece of one blob: missing, asked for, being proven, or had."""
+
+from dataclasses import dataclass, field
+
+from octopull.kernel import bitfield
+
+
+@dataclass(slots=True)
+class Pieces:
+    """Sets of pieces as integers.
+
+    Invariants, checked by ``validate``: a piece that is had is neither asked for nor being
+    proven; a piece being proven is busy, or it would be fetched again while it is hashed.
+    """
+
+    count: int
+    have: int
+    proving: int = 0
+    requested: int = 0
+    _askers: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every piece is had."""
+        return self.have == bitfield.full(self.count)
+
+    @property
+    def missing(self) -> int:
+        """Pieces neither had nor being proven."""
+        return bitfield.full(self.count) & ~self.have & ~self.proving
+
+    @property
+    def free(self) -> int:
+        """Missing pieces that nobody is asked for."""
+        return self.missing & ~self.requested
+
+    def askers(self, piece: int) -> set[int]:
+        """Connections ``piece`` is asked of."""
+        return self._askers.get(piece, set())
+
+    def ask(self, piece: int, conn: int) -> None:
+        """``piece`` is asked of ``conn``."""
+        self._askers.setdefault(piece, set()).add(conn)
+        self.requested |= 1 << piece
+
+    def release(self, piece: int, conn: int) -> None:
+        """``piece`` is no longer asked of ``conn``; unknown pairs are ignored."""
+        askers = self._askers.get(piece)
+        if askers is not None:
+            askers.discard(conn)
+            if not askers:
+                del self._askers[piece]
+                self.requested &= ~(1 << piece)
+
+    def prove(self, piece: int) -> None:
+        """The body of ``piece`` came and is being hashed."""
+        if not bitfield.has(self.have, piece):
+            self.proving |= 1 << piece
+
+    def refused(self, piece: int) -> None:
+        """The body was wrong: the piece is missing again."""
+        self.proving &= ~(1 << piece)
+
+    def verified(self, piece: int) -> bool:
+        """The body was right; False if the piece was had already."""
+        self.proving &= ~(1 << piece)
+        fresh = not bitfield.has(self.have, piece)
+        self.have |= 1 << piece
+        return fresh
+
+    def validate(self) -> None:
+        """Assert the class invariants."""
+        assert self.have & self.proving == 0
+        assert self.requested == bitfield.of(self._askers)
+        assert (self.have | self.proving | self.requested) >> self.count == 0

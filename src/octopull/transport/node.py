@@ -1,0 +1,226 @@
+"""One process among its peers: the peer port, dialling, handshakes, and all its swarms."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from octopull.config.services import Listen, PeerSettings
+from octopull.kernel.errors import Fault, PeerFault, Unavailable
+from octopull.kernel.peers import Peer, PeerKind
+from octopull.observability import logs
+from octopull.runtime.tasks import Tasks
+from octopull.swarm import codec, handshake
+from octopull.swarm.codec import Decoder
+from octopull.swarm.events import Dialed, DialFailed
+from octopull.swarm.limits import FRAME_BYTES_MAX
+from octopull.swarm.messages import Goodbye, Handshake, Reason
+from octopull.transport.announcing import Announcing, Introduce
+from octopull.transport.buffers import BufferPool
+from octopull.transport.swarm import Swarm
+from octopull.transport.traffic import Traffic
+from octopull.transport.wire import Wire
+
+log = logs.get("transport")
+HANDSHAKE_S = 5.0
+HANDSHAKES_MAX = 256
+"""Strangers at the door at once; more are turned away before a byte is read."""
+
+BACKLOG = 512
+READ_BYTES = 64 * 1024
+
+Find = Callable[[Handshake], Awaitable[Swarm | None]]
+
+
+class PeerNode:
+    """Owns every peer connection of a process; open it with ``async with``.
+
+    ``find`` says which swarm a stranger's handshake is for, opening a seed if need be;
+    ``introduce`` asks a tracker for peers of several swarms at once.
+    """
+
+    def __init__(
+        self, settings: PeerSettings, peer_id: str, kind: PeerKind, find: Find,
+        introduce: Introduce | None,
+    ) -> None:  # fmt: skip
+        self.traffic = Traffic()
+        self._settings = settings
+        self._peer_id = peer_id
+        self._kind = kind
+        self._find = find
+        self._pool = BufferPool(settings.buffer_bytes_max)
+        self._threads = ThreadPoolExecutor(settings.receive_threads, "prove")
+        self._tasks = Tasks()
+        self._strangers = 0
+        self._announcing = Announcing(self._tasks, introduce) if introduce is not None else None
+        self._socket: socket.socket | None = None
+        self._me: Peer | None = None
+
+    @property
+    def me(self) -> Peer:
+        """This process as others see it; known once the node is open."""
+        assert self._me is not None
+        return self._me
+
+    async def __aenter__(self) -> Self:
+        listen = self._settings.listen
+        self._socket = _listening(listen)
+        self._me = Peer(
+            id=self._peer_id,
+            host=self._settings.advertise or listen.host,
+            port=self._socket.getsockname()[1],
+            kind=self._kind,
+            zone=self._settings.zone,
+        )
+        await self._tasks.__aenter__()
+        self._tasks.start(self._accept(self._socket), "accept peers")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        await self._tasks.__aexit__(kind, error, trace)
+        if self._socket is not None:
+            self._socket.close()
+        await asyncio.to_thread(self._threads.shutdown)
+
+    # What swarms ask of their host.
+
+    def dial(self, swarm: Swarm, peer: Peer) -> None:
+        """Connect and greet; ends in ``swarm.welcome`` or ``DialFailed``."""
+        self._tasks.start(self._dial(swarm, peer), f"dial {peer}")
+
+    def announce(self, swarm: Swarm) -> None:
+        """Tell a tracker of ``swarm``, together with whatever else is due."""
+        if self._announcing is not None:
+            self._announcing.want(swarm)
+
+    def prove(
+        self, work: Callable[[], bool], buffer: bytearray, done: Callable[[bool | Fault], None]
+    ) -> None:
+        """Run ``work`` in a thread, give ``buffer`` back, then call ``done`` on the loop."""
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+        def ended(future: asyncio.Future[bool]) -> None:
+            self._pool.release(buffer)
+            if future.cancelled():
+                done(Unavailable("shutting down"))
+            elif (error := future.exception()) is None:
+                done(future.result())
+            else:
+                done(error if isinstance(error, Fault) else Unavailable(f"write failed: {error}"))
+
+        future.add_done_callback(ended)
+
+    # Handshakes.
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                # Out of file descriptors, most likely: the port must outlive it.
+                log.warning("peer.accept_failed", reason=str(error))
+                await asyncio.sleep(0.1)
+                continue
+            if self._strangers >= HANDSHAKES_MAX:
+                sock.close()
+                continue
+            self._tasks.start(self._greeted(sock), "handshake")
+
+    async def _greeted(self, sock: socket.socket) -> None:
+        """A stranger dialled us."""
+        self._strangers += 1
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                await self._answer(sock)
+        except (OSError, TimeoutError, Fault) as error:
+            log.debug("peer.refused", reason=str(error) or repr(error))
+            sock.close()
+        finally:
+            self._strangers -= 1
+
+    async def _answer(self, sock: socket.socket) -> None:
+        _tune(sock)
+        loop, decoder = asyncio.get_running_loop(), Decoder(FRAME_BYTES_MAX)
+        theirs = await _read_handshake(sock, decoder)
+        swarm = await self._find(theirs)
+        if swarm is None or swarm.closed:
+            await loop.sock_sendall(sock, codec.encode(Goodbye(Reason.UNKNOWN_BLOB)))
+            raise PeerFault("asks for a blob we don't have", digest=str(theirs.digest))
+        holds = handshake.check(theirs, swarm.metainfo)
+        told = swarm.engine.have
+        await loop.sock_sendall(sock, codec.encode(self._greeting(swarm, told)))
+        wire = Wire(swarm.number(), sock, decoder, self._pool, swarm)
+        swarm.welcome(wire, theirs.peer, Dialed.BY_THEM, holds, told)
+
+    async def _dial(self, swarm: Swarm, peer: Peer) -> None:
+        loop, sock = asyncio.get_running_loop(), None
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                found = await loop.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
+                family, kind, protocol, _, address = found[0]
+                sock = socket.socket(family, kind, protocol)
+                _tune(sock)
+                await loop.sock_connect(sock, address)
+                told = swarm.engine.have
+                await loop.sock_sendall(sock, codec.encode(self._greeting(swarm, told)))
+                decoder = Decoder(FRAME_BYTES_MAX)
+                theirs = await _read_handshake(sock, decoder)
+                if theirs.peer.id != peer.id:
+                    raise PeerFault("another peer answers there", peer=str(peer))
+                holds = handshake.check(theirs, swarm.metainfo)
+        except (OSError, TimeoutError, Fault) as error:
+            log.debug("peer.dial_failed", peer=str(peer), reason=str(error) or repr(error))
+            if sock is not None:
+                sock.close()
+            swarm.tell(DialFailed(peer.id))
+            return
+        except asyncio.CancelledError:
+            if sock is not None:
+                sock.close()
+            raise
+        wire = Wire(swarm.number(), sock, decoder, self._pool, swarm)
+        swarm.welcome(wire, theirs.peer, Dialed.BY_US, holds, told)
+
+    def _greeting(self, swarm: Swarm, told: int) -> Handshake:
+        return handshake.greet(swarm.metainfo, swarm.namespace, self.me, told)
+
+
+async def _read_handshake(sock: socket.socket, decoder: Decoder) -> Handshake:
+    """The first message; what comes behind it stays in ``decoder``.
+
+    Raises:
+        PeerFault: anything else, or the end.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        data = await loop.sock_recv(sock, READ_BYTES)
+        if not data:
+            raise PeerFault("hung up during the handshake")
+        for message in decoder.feed(data):
+            if isinstance(message, Handshake):
+                return message
+            raise PeerFault("no handshake", got=type(message).__name__)
+
+
+def _listening(listen: Listen) -> socket.socket:
+    """Raises Unavailable: the address is taken or not ours."""
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    try:
+        sock = socket.create_server(
+            (listen.host, listen.port), family=family, backlog=BACKLOG, reuse_port=False
+        )
+    except OSError as error:
+        raise Unavailable(f"cannot listen on {listen.host}:{listen.port}: {error}") from error
+    sock.setblocking(False)
+    return sock
+
+
+def _tune(sock: socket.socket) -> None:
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

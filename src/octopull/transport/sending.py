@@ -1,0 +1,149 @@
+"""The outgoing half of a connection: frames, and piece bodies by ``sendfile``."""
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from octopull.swarm import codec
+from octopull.swarm.messages import Message, PieceHead
+
+TURN_BYTES_MAX = 2 * 1024 * 1024
+"""Bytes moved per wake-up before other connections get their turn; 1 ms at 2 GB/s."""
+
+CONTROL_FRAMES_MAX = 65536
+"""Frames queued for a peer that does not read; one more and it is dropped."""
+
+
+@dataclass(slots=True)
+class _Body:
+    """A piece to send, and how far it got."""
+
+    piece: int
+    fd: int
+    offset: int
+    left: int
+    length: int
+    head: bytes
+
+
+class Sender:
+    """Queues of frames and bodies on a non-blocking socket.
+
+    Frames overtake bodies that have not begun, so that requests do not wait behind bulk.
+    ``served`` is called with piece and length once a body is in the kernel, ``lost`` with
+    the reason when the socket broke.
+    """
+
+    def __init__(
+        self, sock: socket.socket, served: Callable[[int, int], None],
+        lost: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._sock = sock
+        self._served = served
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._frames: deque[bytes] = deque()
+        self._bodies: deque[_Body] = deque()
+        self._under_way: memoryview | _Body | None = None
+        self._writing = False
+        self._last: Callable[[], None] | None = None
+
+    def send(self, message: Message) -> None:
+        """Queue a frame."""
+        if self._last is not None:
+            return
+        self._frames.append(codec.encode(message))
+        if len(self._frames) > CONTROL_FRAMES_MAX:
+            self._lost("the peer does not read")
+            return
+        self._want_to_write()
+
+    def serve(self, piece: int, fd: int, offset: int, length: int) -> None:
+        """Queue a piece; ``fd`` must stay open while this sender does."""
+        if self._last is None:
+            head = codec.encode(PieceHead(piece, length))
+            self._bodies.append(_Body(piece, fd, offset, length, length, head))
+            self._want_to_write()
+
+    def withdraw(self, piece: int) -> bool:
+        """Drop a queued piece whose body has not begun; whether there was one."""
+        for body in self._bodies:
+            if body.piece == piece:
+                self._bodies.remove(body)
+                return True
+        return False
+
+    def finish(self, message: Message, then: Callable[[], None]) -> None:
+        """Send ``message`` after what is under way, drop the rest, and call ``then``."""
+        if self._last is None:
+            self._bodies.clear()
+            self.send(message)
+            self._last = then
+
+    def stop(self) -> None:
+        """Send nothing any more."""
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._sock.fileno())
+        self._frames.clear()
+        self._bodies.clear()
+        self._under_way = None
+
+    def _want_to_write(self) -> None:
+        if not self._writing:
+            self._writing = True
+            self._loop.add_writer(self._sock.fileno(), self._flush)
+
+    def _flush(self) -> None:
+        moved = 0
+        try:
+            while moved < TURN_BYTES_MAX and self._writing:
+                if self._under_way is None and not self._next():
+                    self._idle()
+                    return
+                moved += self._push()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lost(str(error))
+
+    def _next(self) -> bool:
+        if self._frames:
+            self._under_way = memoryview(b"".join(self._frames))
+            self._frames.clear()
+        elif self._bodies:
+            self._under_way = self._bodies.popleft()
+        return self._under_way is not None
+
+    def _idle(self) -> None:
+        self._writing = False
+        self._loop.remove_writer(self._sock.fileno())
+        if self._last is not None:
+            self._last()
+
+    def _push(self) -> int:
+        item = self._under_way
+        if isinstance(item, _Body):
+            return self._push_body(item)
+        assert item is not None
+        done = self._sock.send(item)
+        self._under_way = item[done:] if done < len(item) else None
+        return done
+
+    def _push_body(self, body: _Body) -> int:
+        if body.head:
+            done = self._sock.send(body.head, socket.MSG_MORE)
+            body.head = body.head[done:]
+            return done
+        done = os.sendfile(self._sock.fileno(), body.fd, body.offset, body.left)
+        if done == 0:
+            raise OSError("the file ends before the piece does")
+        body.offset += done
+        body.left -= done
+        if body.left == 0:
+            self._under_way = None
+            self._served(body.piece, body.length)
+        return done
