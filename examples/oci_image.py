@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class _Hashing(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, content: Any) -> int:  # noqa: ANN401 - any buffer
+    def write(self, content: Any) -> int:
         self.hash.update(content)
         self.size += len(content)
         return self._file.write(content)
@@ -99,10 +100,11 @@ def _layer(blobs: Path, layer: Layer) -> tuple[dict[str, Any], str]:
     if layer.compressed:
         plain, packed = scratch, blobs / "layer.tar.gz"
         out = _Hashing(packed)
-        with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=1, mtime=0) as file:
-            with plain.open("rb") as source:
-                while chunk := source.read(1 << 20):
-                    file.write(chunk)
+        with (
+            plain.open("rb") as source,
+            gzip.GzipFile(fileobj=out, mode="wb", compresslevel=1, mtime=0) as file,
+        ):
+            shutil.copyfileobj(source, file, 1 << 20)
         out.close()
         plain.unlink()
         scratch, media_type = packed, f"{LAYER}+gzip"

@@ -44,7 +44,7 @@ class LeafHasher:
     def update(self, content: bytes | bytearray | memoryview) -> None:
         """Take the next bytes of the blob."""
         view = memoryview(content)
-        while len(view):
+        while view:
             part = view[: LEAF_BYTES - self._open_bytes]
             self._open.update(part)
             self._open_bytes += len(part)

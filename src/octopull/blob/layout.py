@@ -53,6 +53,7 @@ class Layout:
 
         Raises:
             Misuse: no such piece.
+
         """
         if not 0 <= piece < self.count:
             raise Misuse("no such piece", piece=piece, count=self.count)

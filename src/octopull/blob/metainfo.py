@@ -56,6 +56,7 @@ class Metainfo:
 
         Raises:
             Corrupt: wrong magic or version, impossible lengths, or too few or too many hashes.
+
         """
         if not _HEAD.size <= len(encoded) <= METAINFO_BYTES_MAX:
             raise Corrupt("metainfo has an impossible length", bytes=len(encoded))

@@ -9,7 +9,13 @@ from typing import Any
 
 from octopull.cli.serve import Run
 from octopull.config.services import (
-    AgentConfig, Listen, OriginConfig, PeerSettings, ProxyConfig, TagIndexConfig, TrackerConfig,
+    AgentConfig,
+    Listen,
+    OriginConfig,
+    PeerSettings,
+    ProxyConfig,
+    TagIndexConfig,
+    TrackerConfig,
 )  # fmt: skip
 from octopull.runtime.serving import Listening
 from octopull.services.agent.app import run as run_agent
@@ -67,14 +73,14 @@ async def running(data: Path, agents: int, ports: Ports) -> AsyncIterator[Cluste
 
     Raises:
         Unavailable: an address is taken, or the data folder can't be had.
+
     """
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
 
         async def start(run: Run, config: object) -> Listening:
             ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
-            task = group.create_task(_run(run, config, ready, stop))
-            await asyncio.wait([ready, task], return_when=asyncio.FIRST_COMPLETED)
+            group.create_task(_run(run, config, ready, stop))
             return await ready
 
         try:

@@ -47,6 +47,7 @@ class Layout:
 
         Raises:
             NotFound: it isn't there. InvalidManifest: the bytes are other ones.
+
         """
         try:
             with self.blob(digest).open("rb") as file:
@@ -62,6 +63,7 @@ class Layout:
 
         Raises:
             Misuse: no layout, or no such image.
+
         """
         try:
             raw = (self.root / "index.json").read_bytes()
@@ -88,6 +90,7 @@ def opened(path: Path) -> Iterator[Layout]:
 
     Raises:
         Misuse: neither.
+
     """
     if path.is_dir():
         yield Layout(path)

@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import (
-    BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn,
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TransferSpeedColumn,
 )  # fmt: skip
 
 from octopull.kernel.digest import Digest

@@ -11,7 +11,11 @@ import click
 
 from octopull.config import load
 from octopull.config.services import (
-    AgentConfig, OriginConfig, ProxyConfig, TagIndexConfig, TrackerConfig,
+    AgentConfig,
+    OriginConfig,
+    ProxyConfig,
+    TagIndexConfig,
+    TrackerConfig,
 )  # fmt: skip
 from octopull.observability import logs
 from octopull.observability.logs import LogFormat

@@ -10,14 +10,13 @@ from octopull.placement.health import Health
 T = TypeVar("T")
 
 
-async def first(
-    hosts: Sequence[str], health: Health, call: Callable[[str], Awaitable[T]]
-) -> T:
+async def first(hosts: Sequence[str], health: Health, call: Callable[[str], Awaitable[T]]) -> T:
     """The answer of the first host of ``hosts`` that is up, healthy ones first.
 
     Raises:
         Unavailable: none is.
         Fault: what the answering host refused with.
+
     """
     reasons: list[str] = []
     for host in health.order(hosts, time.monotonic()):
@@ -40,6 +39,7 @@ async def first_holder(
     Raises:
         NotFound: every host answered, and none has it.
         Unavailable: none has it, and some did not answer, so nobody knows.
+
     """
     missing: NotFound | None = None
 

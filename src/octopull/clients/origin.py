@@ -46,6 +46,7 @@ class OriginCluster:
 
         Raises:
             NotFound: no origin has it. Unavailable: not all could be asked.
+
         """
 
         async def ask(host: str) -> int:
@@ -60,6 +61,7 @@ class OriginCluster:
         Raises:
             NotFound, Unavailable: as ``stat``. TooLarge: beyond ``bytes_max``.
             Corrupt: the bytes are wrong.
+
         """
 
         async def ask(host: str) -> bytes:
@@ -80,6 +82,7 @@ class OriginCluster:
 
         Raises:
             as ``stat``.
+
         """
         holder = await self._holder(namespace, digest)
         headers = {} if span is None else {"Range": f"bytes={span[0]}-{span[0] + span[1] - 1}"}
@@ -92,6 +95,7 @@ class OriginCluster:
 
         Raises:
             as ``stat``; Corrupt: it does not describe ``digest``.
+
         """
 
         async def ask(host: str) -> bytes:
@@ -126,6 +130,7 @@ class OriginCluster:
 
         Raises:
             InvalidRange: the session ends elsewhere. NotFound: no such session.
+
         """
         headers = {_OFFSET_HEADER: str(offset)}
         if length is not None:
@@ -141,6 +146,7 @@ class OriginCluster:
 
         Raises:
             NotFound: no such session.
+
         """
         reply = await self._http.call("GET", self._upload(namespace, token))
         return int(reply.headers[_OFFSET_HEADER])
@@ -151,6 +157,7 @@ class OriginCluster:
         Raises:
             InvalidDigest: the bytes have another digest; the session is over.
             Unavailable: no quorum; the session or the blob stays and commit may be repeated.
+
         """
         url = f"{self._upload(namespace, token)}?digest={digest}"
         await self._http.call("PUT", url, timeout_s=COMMIT_S)
@@ -160,6 +167,7 @@ class OriginCluster:
 
         Raises:
             NotFound: no such session.
+
         """
         await self._http.call("DELETE", self._upload(namespace, token))
 

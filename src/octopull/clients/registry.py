@@ -27,6 +27,7 @@ class Registry:
 
         Raises:
             NotFound: no such manifest. Corrupt: other bytes than asked for.
+
         """
         reply = await self._http.call(
             "GET", f"{self._base}/manifests/{reference}", headers={"Accept": ACCEPT},

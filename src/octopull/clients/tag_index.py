@@ -29,6 +29,7 @@ class TagIndex:
 
         Raises:
             NotFound: no such tag. Unavailable: no index answers.
+
         """
 
         async def ask(host: str) -> bytes:
@@ -45,7 +46,9 @@ class TagIndex:
 
         Raises:
             InvalidManifest: something it refers to is missing.
+
         """
+
         async def ask(host: str) -> None:
             url = f"{_tag(host, name)}/digest/{digest}"
             await self._http.call("PUT", url, timeout_s=PUT_S)
@@ -57,6 +60,7 @@ class TagIndex:
 
         Raises:
             NotFound: the repository has no tag.
+
         """
 
         async def ask(host: str) -> list[str]:

@@ -53,6 +53,7 @@ class TrackerClient:
 
         Raises:
             Unavailable: no tracker answers.
+
         """
 
         async def ask(host: str) -> AnnounceReply:
@@ -67,6 +68,7 @@ class TrackerClient:
         Raises:
             NotFound: the cluster lacks it. Unavailable: no tracker, or no origin, answers.
             Corrupt: it describes something else.
+
         """
 
         async def ask(host: str) -> bytes:

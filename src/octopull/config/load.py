@@ -26,6 +26,7 @@ def load(
 
     Raises:
         Misuse: the message names every field at fault, a line each.
+
     """
     given = document.get(section)
     values: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {}
@@ -47,6 +48,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises:
         Misuse: unreadable, too large, not YAML, or no mapping.
+
     """
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
@@ -71,7 +73,7 @@ def _override(values: dict[str, Any], path: list[str], text: str) -> None:
         values[last] = text
 
 
-def _build(shape: type[T], where: str, values: Any, errors: list[str]) -> T | None:  # noqa: ANN401
+def _build(shape: type[T], where: str, values: Any, errors: list[str]) -> T | None:
     if not isinstance(values, Mapping):
         errors.append(f"{where}: must be a mapping of settings")
         return None
@@ -99,7 +101,7 @@ def _build(shape: type[T], where: str, values: Any, errors: list[str]) -> T | No
         return None
 
 
-def _value(hint: Any, where: str, value: Any, errors: list[str]) -> Any:  # noqa: ANN401
+def _value(hint: Any, where: str, value: Any, errors: list[str]) -> Any:
     if is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, where, value, errors)
     try:

@@ -61,7 +61,7 @@ class Http:
         method: str,
         url: str,
         *,
-        data: Any = None,  # noqa: ANN401 - whatever aiohttp takes as a body
+        data: Any = None,
         headers: Mapping[str, str] | None = None,
         idle_s: float = 30.0,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -72,6 +72,7 @@ class Http:
         Raises:
             NotFound: 404. Misuse: other 4xx, as the class the server named.
             Unavailable: 5xx, refused, reset or silent.
+
         """
         assert self._session is not None
         timeout = aiohttp.ClientTimeout(
@@ -92,7 +93,7 @@ class Http:
         method: str,
         url: str,
         *,
-        data: Any = None,  # noqa: ANN401 - whatever aiohttp takes as a body
+        data: Any = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 10.0,
         bytes_max: int = REPLY_BYTES_MAX,
@@ -101,6 +102,7 @@ class Http:
 
         Raises:
             as ``stream``; TooLarge: the answer is longer.
+
         """
         try:
             async with (
@@ -129,6 +131,7 @@ class Http:
 
         Raises:
             as ``call``; Corrupt: the answer is not of that shape.
+
         """
         sent = None if body is None else msgspec.json.encode(body)
         headers = {} if body is None else {"Content-Type": "application/json"}

@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from octopull.kernel.errors import Fault, NotFound, Unavailable
 from octopull.observability import logs, metrics
@@ -26,14 +27,15 @@ def application(name: str, *, body_bytes_max: int = BODY_BYTES_MAX) -> web.Appli
     return web.Application(
         middlewares=[_answering(name)],
         client_max_size=body_bytes_max,
-        handler_args={"max_line_size": HEADER_BYTES_MAX, "max_field_size": HEADER_BYTES_MAX,
-                      "read_bufsize": READ_BYTES},
+        handler_args={
+            "max_line_size": HEADER_BYTES_MAX,
+            "max_field_size": HEADER_BYTES_MAX,
+            "read_bufsize": READ_BYTES,
+        },
     )
 
 
-def _answering(
-    name: str,
-) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def _answering(name: str) -> Middleware:
     log = logs.get(name)
 
     @web.middleware
@@ -54,7 +56,7 @@ def _answering(
         except (ConnectionError, TimeoutError) as error:
             log.info("request.broken", path=request.path[:200], reason=repr(error))
             response = _respond(Unavailable("the connection broke"))
-        except Exception:  # noqa: BLE001 - top of the task: journalled, and the client gets no traceback
+        except Exception:
             log.exception("request.failed", path=request.path[:200])
             response = web.json_response(
                 {"errors": [{"code": "UNKNOWN", "message": "internal error", "detail": {}}]},
@@ -77,7 +79,7 @@ _ROUTER_CODES = {404: "NOT_FOUND", 405: "UNSUPPORTED", 413: "SIZE_INVALID"}
 
 
 def _from_router(error: web.HTTPException) -> web.Response:
-    """aiohttp's own refusals (no such route, body too large) in the same shape as ours."""
+    """Aiohttp's own refusals (no such route, body too large) in the same shape as ours."""
     code = _ROUTER_CODES.get(error.status, "UNSUPPORTED")
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     return web.json_response(

@@ -34,6 +34,7 @@ class BlobSource(Protocol):
 
         Raises:
             Fault: it will not be.
+
         """
         ...
 
@@ -60,6 +61,7 @@ async def send_blob(
     Raises:
         InvalidRange: the range lies outside the blob.
         Fault: the first byte will not come.
+
     """
     span = parse_range(request.headers.get("Range"), source.size)
     start, length = (span.start, span.length) if span else (0, source.size)

@@ -55,6 +55,7 @@ def unpack(packed: bytes, count: int) -> int:
 
     Raises:
         PeerFault: wrong length, or a bit beyond the last piece.
+
     """
     bits = int.from_bytes(packed, "little")
     if len(packed) != (count + 7) // 8 or bits >> count:

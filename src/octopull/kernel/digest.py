@@ -29,6 +29,7 @@ class Digest:
 
         Raises:
             InvalidDigest: anything else, other algorithms included.
+
         """
         if _PATTERN.fullmatch(text) is None:
             raise InvalidDigest("not a SHA-256 digest", digest=text[:80])

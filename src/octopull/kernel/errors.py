@@ -20,7 +20,7 @@ adapters turn either into a status.
 from typing import ClassVar
 
 
-class Fault(Exception):
+class Fault(Exception):  # noqa: N818 - named for what happened
     """Base class; never raised itself.
 
     ``details`` are the nouns of the failure (digest, peer, byte counts). They

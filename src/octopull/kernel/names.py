@@ -22,6 +22,7 @@ def repository(text: str) -> str:
 
     Raises:
         InvalidName: it does not.
+
     """
     if len(text) > NAME_CHARS_MAX or _REPOSITORY.fullmatch(text) is None:
         raise InvalidName("not a repository name", name=text[:80])
@@ -33,6 +34,7 @@ def tag(text: str) -> str:
 
     Raises:
         InvalidName: it is not.
+
     """
     if _TAG.fullmatch(text) is None:
         raise InvalidName("not a tag", tag=text[:80])
@@ -44,6 +46,7 @@ def namespace(text: str) -> str:
 
     Raises:
         InvalidName: it may not.
+
     """
     if len(text) > NAME_CHARS_MAX or _NAMESPACE.fullmatch(text) is None:
         raise InvalidName("not a namespace", namespace=text[:80])
@@ -56,6 +59,7 @@ def reference(text: str) -> Digest | str:
     Raises:
         InvalidDigest: a colon and no digest.
         InvalidName: no colon and no tag.
+
     """
     return Digest.parse(text) if ":" in text else tag(text)
 
@@ -73,6 +77,7 @@ class TagName:
 
         Raises:
             InvalidName: a part is missing or malformed.
+
         """
         head, colon, tail = text.rpartition(":")
         if not colon:

@@ -18,6 +18,7 @@ def parse_size(text: str) -> int:
 
     Raises:
         Misuse: no number, or an unknown unit.
+
     """
     match = _SIZE.fullmatch(text)
     if match is None or match[2].lower() not in _FACTORS:

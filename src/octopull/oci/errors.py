@@ -61,9 +61,7 @@ def refusal(fault: Fault) -> Refusal:
 
 def body(fault: Fault) -> dict[str, list[dict[str, object]]]:
     """The JSON document of the answer; details stay out of it, they may name our insides."""
-    return {
-        "errors": [{"code": refusal(fault).code.value, "message": str(fault), "detail": {}}]
-    }
+    return {"errors": [{"code": refusal(fault).code.value, "message": str(fault), "detail": {}}]}
 
 
 def exact(fault: Fault, code: OciCode) -> Fault:

@@ -22,6 +22,7 @@ class Page:
 
         Raises:
             Misuse: ``n`` is no count.
+
         """
         text = query.get("n", str(PAGE_MAX))
         if not (text.isascii() and text.isdecimal() and len(text) <= 9):

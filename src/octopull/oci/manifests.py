@@ -60,6 +60,7 @@ def media_type_of(content: bytes) -> str:
 
     Raises:
         InvalidManifest, Unsupported: as ``parse``.
+
     """
     return parse(content, None).media_type.value
 
@@ -74,6 +75,7 @@ def parse(content: bytes, content_type: str | None) -> Manifest:
         TooLarge: beyond ``MANIFEST_BYTES_MAX``.
         InvalidManifest: no manifest, or of another type than ``content_type`` says.
         Unsupported: docker's schema 1.
+
     """
     if len(content) > MANIFEST_BYTES_MAX:
         raise TooLarge("the manifest is beyond the limit", bytes_max=MANIFEST_BYTES_MAX)
@@ -125,7 +127,7 @@ def _list(document: dict[str, Any], name: str) -> list[Any]:
     return found
 
 
-def _descriptor(one: Any) -> Descriptor:  # noqa: ANN401 - whatever the JSON holds
+def _descriptor(one: Any) -> Descriptor:
     if not isinstance(one, dict):
         raise InvalidManifest("a descriptor is a JSON object")
     media_type, digest, size = one.get("mediaType"), one.get("digest"), one.get("size")

@@ -25,6 +25,7 @@ def parse_range(header: str | None, size: int) -> Span | None:
 
     Raises:
         InvalidRange: the one range asked for holds no byte.
+
     """
     match = _SPEC.fullmatch(header.strip()) if header else None
     if match is None:
@@ -48,6 +49,7 @@ def parse_content_range(header: str) -> Span:
 
     Raises:
         InvalidRange: it says something else.
+
     """
     match = _CONTENT.fullmatch(header.strip())
     if match is None or int(match[2]) < int(match[1]):

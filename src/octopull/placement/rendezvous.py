@@ -19,6 +19,7 @@ def owners(digest: Digest, nodes: Sequence[str], count: int) -> list[str]:
 
     Raises:
         Misuse: ``nodes`` is empty.
+
     """
     if not nodes:
         raise Misuse("a ring needs at least one node")

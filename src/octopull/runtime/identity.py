@@ -14,6 +14,7 @@ def peer_id(root: Path) -> str:
 
     Raises:
         Unavailable: the folder can't be written.
+
     """
     path = root / "peer-id"
     try:

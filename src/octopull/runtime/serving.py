@@ -45,6 +45,7 @@ async def serve(
 
     Raises:
         Unavailable: the address is taken or not ours.
+
     """
     _add_standing_routes(app, checks)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)

@@ -52,6 +52,11 @@ class BlobFile:
         with disk_faults("reading a blob"):
             return os.pread(self.fd, count, offset)
 
+    async def proven(self, offset: int) -> int:
+        """The end of the proven bytes around ``offset``: all of a stored blob is proven."""
+        del offset
+        return self.size
+
     def close(self) -> None:
         """Unpin; may be called twice."""
         if self._open:
@@ -97,6 +102,7 @@ class DiskStore:
 
         Raises:
             NotFound: it isn't here.
+
         """
         try:
             return self.path(digest).stat().st_size
@@ -108,6 +114,7 @@ class DiskStore:
 
         Raises:
             NotFound: it isn't here.
+
         """
         with self._lock:
             try:
@@ -133,6 +140,7 @@ class DiskStore:
 
         Raises:
             NotFound: it isn't here. TooLarge: it is beyond ``bytes_max``.
+
         """
         with self.open(digest) as blob:
             if blob.size > bytes_max:
@@ -144,6 +152,7 @@ class DiskStore:
 
         Raises:
             NotFound: the blob isn't here.
+
         """
         size = self.stat(digest)
         try:
@@ -186,6 +195,7 @@ class DiskStore:
 
         Raises:
             NotFound: it isn't here. Unavailable: it is being read.
+
         """
         with self._lock, disk_faults("deleting a blob"):
             if digest in self._pins:

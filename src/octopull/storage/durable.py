@@ -52,7 +52,7 @@ def put(path: Path, content: bytes) -> None:
 def pwrite_all(fd: int, content: bytes | bytearray | memoryview, offset: int) -> None:
     """Write all of ``content`` at ``offset``."""
     view = memoryview(content)
-    while len(view):
+    while view:
         done = os.pwrite(fd, view, offset)
         view, offset = view[done:], offset + done
 

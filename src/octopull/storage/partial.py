@@ -102,6 +102,7 @@ class Partial:
 
         Raises:
             Corrupt: every piece matched, the digest of the whole does not; the file goes.
+
         """
         self.advance(self.metainfo.layout.size)
         if self._sha256.hexdigest() != self.metainfo.digest.hex:

@@ -64,6 +64,7 @@ class Uploads:
 
         Raises:
             InvalidName: not an id. NotFound: no such session.
+
         """
         return self._session(session_id).size
 
@@ -72,6 +73,7 @@ class Uploads:
 
         Raises:
             InvalidRange: the session ends elsewhere. NotFound: no such session.
+
         """
         session = self._session(session_id)
         with session.lock, disk_faults("writing an upload"):
@@ -88,6 +90,7 @@ class Uploads:
         Raises:
             InvalidDigest: they have another digest; the session is over.
             NotFound: no such session.
+
         """
         session = self._session(session_id)
         with session.lock:
@@ -108,6 +111,7 @@ class Uploads:
 
         Raises:
             InvalidName: not an id. NotFound: no such session.
+
         """
         session = self._session(session_id)
         with session.lock:

@@ -17,16 +17,24 @@ the frame; Goodbye is its reason in ASCII. Handshake:
 where text is namespace, host and zone, each a length of two bytes and UTF-8.
 """
 
+import struct
 from collections.abc import Iterator
 from struct import Struct
-from struct import error as StructError
 
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse, PeerFault
 from octopull.kernel.peers import Peer, PeerKind
 from octopull.swarm.messages import (
-    Cancel, Goodbye, Handshake, Have, Message, PieceHead, Reason, Reject, Request,
+    Cancel,
+    Goodbye,
+    Handshake,
+    Have,
+    Message,
+    PieceHead,
+    Reason,
+    Reject,
+    Request,
 )  # fmt: skip
 
 LENGTH = Struct(">I")
@@ -75,6 +83,7 @@ class Decoder:
     Args:
         frame_bytes_max: largest frame accepted. A larger one is refused on its
             length alone, so at most one frame and one slice are held.
+
     """
 
     def __init__(self, frame_bytes_max: int) -> None:
@@ -88,6 +97,7 @@ class Decoder:
 
         Raises:
             PeerFault: a frame that is too long, too short, or makes no sense.
+
         """
         self._buffer += data
         while len(self._buffer) >= LENGTH.size:
@@ -145,6 +155,6 @@ def _parse_handshake(fields: bytes) -> Handshake:
             id=peer_id.hex(), host=texts[1], port=port, kind=_PEER_KINDS[kind], zone=texts[2]
         )
         namespace = names.namespace(texts[0])
-    except (UnicodeDecodeError, StructError, Misuse) as error:
+    except (UnicodeDecodeError, struct.error, Misuse) as error:
         raise PeerFault(f"handshake makes no sense: {error}") from error
     return Handshake(info_hash, Digest(digest.hex()), namespace, peer, rest)

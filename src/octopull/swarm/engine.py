@@ -12,13 +12,46 @@ from octopull.swarm.announcer import Announcer
 from octopull.swarm.chance import Chance
 from octopull.swarm.connection import Connection
 from octopull.swarm.events import (
-    Announce, AnnounceFailed, Arrived, Close, Command, Completed, Connected, Dial, Dialed,
-    DialFailed, Disconnected, Discovered, Event, GaveUp, Progressed, Received, Refused, Retired,
-    Send, Serve, Served, Skip, Sought, Started, Take, Ticked, Verified, WakeAt, Withdraw,
+    Announce,
+    AnnounceFailed,
+    Arrived,
+    Close,
+    Command,
+    Completed,
+    Connected,
+    Dial,
+    Dialed,
+    DialFailed,
+    Disconnected,
+    Discovered,
+    Event,
+    GaveUp,
+    Progressed,
+    Received,
+    Refused,
+    Retired,
+    Send,
+    Serve,
+    Served,
+    Skip,
+    Sought,
+    Started,
+    Take,
+    Ticked,
+    Verified,
+    WakeAt,
+    Withdraw,
 )  # fmt: skip
 from octopull.swarm.limits import SwarmLimits
 from octopull.swarm.messages import (
-    Cancel, Goodbye, Have, Message, PieceHead, Reason, Reject, Request,
+    Cancel,
+    Goodbye,
+    Have,
+    Message,
+    PieceHead,
+    Reason,
+    Reject,
+    Request,
 )  # fmt: skip
 from octopull.swarm.picker import Picker
 from octopull.swarm.pieces import Pieces
@@ -35,6 +68,7 @@ class Engine:
         have: pieces already proven.
         limits: how to behave.
         salt: seeds every choice left to chance; the same events then give the same commands.
+
     """
 
     def __init__(

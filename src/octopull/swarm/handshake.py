@@ -23,6 +23,7 @@ def check(theirs: Handshake, metainfo: Metainfo) -> int:
 
     Raises:
         PeerFault: they mean another swarm or blob, or their bitfield does not fit it.
+
     """
     if theirs.info_hash.hex() != metainfo.info_hash:
         raise PeerFault("another swarm", info_hash=theirs.info_hash.hex())

@@ -66,6 +66,7 @@ class Pipeline:
 
         Raises:
             Misuse: there is no room, or the piece is asked for already.
+
         """
         if self.room <= 0:
             raise Misuse("pipeline is full", depth=self.limits.depth_max)
@@ -86,6 +87,7 @@ class Pipeline:
 
         Raises:
             PeerFault: this connection was not asked for it, or answered already.
+
         """
         if piece in self._asked:
             del self._asked[piece]

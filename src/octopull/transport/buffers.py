@@ -31,6 +31,7 @@ class BufferPool:
 
         Raises:
             Misuse: no budget would ever hold it.
+
         """
         if capacity > self._bytes_max:
             raise Misuse("buffer beyond the budget", capacity=capacity)

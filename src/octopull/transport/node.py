@@ -60,7 +60,7 @@ class PeerNode:
 
     @property
     def me(self) -> Peer:
-        """This process as others see it; known once the node is open."""
+        """The process as others see it; known once the node is open."""
         assert self._me is not None
         return self._me
 
@@ -196,6 +196,7 @@ async def _read_handshake(sock: socket.socket, decoder: Decoder) -> Handshake:
 
     Raises:
         PeerFault: anything else, or the end.
+
     """
     loop = asyncio.get_running_loop()
     while True:

@@ -63,6 +63,7 @@ class Seeds:
 
         Raises:
             NotFound: the store lacks it.
+
         """
         lock = self._opening.setdefault(digest, asyncio.Lock())
         try:

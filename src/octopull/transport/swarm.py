@@ -11,9 +11,31 @@ from octopull.kernel.peers import Peer
 from octopull.observability import logs, metrics
 from octopull.swarm.engine import Engine
 from octopull.swarm.events import (
-    Announce, Arrived, Close, Command, Completed, Connected, Dial, Dialed, Disconnected, Event,
-    GaveUp, Progressed, Received, Refused, Retired, Send, Serve, Served, Skip, Started, Take,
-    Ticked, Verified, WakeAt, Withdraw,
+    Announce,
+    Arrived,
+    Close,
+    Command,
+    Completed,
+    Connected,
+    Dial,
+    Dialed,
+    Disconnected,
+    Event,
+    GaveUp,
+    Progressed,
+    Received,
+    Refused,
+    Retired,
+    Send,
+    Serve,
+    Served,
+    Skip,
+    Started,
+    Take,
+    Ticked,
+    Verified,
+    WakeAt,
+    Withdraw,
 )  # fmt: skip
 from octopull.swarm.messages import Goodbye, Message, Reject
 from octopull.transport.traffic import Traffic
@@ -138,7 +160,7 @@ class Swarm:
 
     # What the core ordered.
 
-    def _obey(self, command: Command) -> None:  # noqa: C901, PLR0912 - one arm per command, each a line
+    def _obey(self, command: Command) -> None:
         match command:
             case Send(conn, message):
                 self._say(conn, message)
@@ -222,7 +244,12 @@ class Swarm:
         self._host.prove(work, buffer, done)
 
     def _proven(
-        self, conn: int, piece: int, peer: Peer, length: int, outcome: bool | Fault  # noqa: FBT001
+        self,
+        conn: int,
+        piece: int,
+        peer: Peer,
+        length: int,
+        outcome: bool | Fault,  # noqa: FBT001
     ) -> None:
         if isinstance(outcome, Fault):
             self.failure = outcome

@@ -10,7 +10,6 @@ from octopull.transport.buffers import BufferPool
 from octopull.transport.receiving import Receiver
 from octopull.transport.sending import Sender
 
-
 LINGER_S = 5.0
 """How long a last message may take to leave before the socket is closed over it."""
 

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from octopull.blob.metainfo import Metainfo
 from octopull.clients.tracker import TrackerClient
@@ -14,7 +13,7 @@ from octopull.kernel.errors import NotFound, TooLarge, Unavailable
 from octopull.observability import logs
 from octopull.runtime.tasks import Tasks
 from octopull.services.agent.download import Download
-from octopull.storage.disk import BlobFile, DiskStore
+from octopull.storage.disk import DiskStore
 from octopull.storage.partial import Partial
 from octopull.swarm.limits import SwarmLimits
 from octopull.swarm.messages import Handshake, Reason
@@ -26,25 +25,6 @@ log = logs.get("agent")
 RETRY_S = 0.2
 RETRY_S_MAX = 2.0
 DOWNLOADS_MAX = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Cached(BlobSource):
-    """A blob in the cache as a body: all of it is proven."""
-
-    blob: BlobFile
-
-    @property
-    def size(self) -> int:
-        return self.blob.size
-
-    @property
-    def fd(self) -> int:
-        return self.blob.fd
-
-    async def proven(self, offset: int) -> int:
-        del offset
-        return self.blob.size
 
 
 class Blobs:
@@ -85,6 +65,7 @@ class Blobs:
 
         Raises:
             NotFound: the cluster lacks it. Unavailable: nobody can tell.
+
         """
         try:
             return await asyncio.to_thread(self._store.stat, digest)
@@ -99,6 +80,7 @@ class Blobs:
 
         Raises:
             NotFound: the cluster lacks it. Unavailable: nobody can tell.
+
         """
         try:
             blob = await asyncio.to_thread(self._store.open, digest)
@@ -109,13 +91,14 @@ class Blobs:
             yield download
             return
         with blob:
-            yield Cached(blob)
+            yield blob
 
     async def read(self, namespace: str, digest: Digest, bytes_max: int) -> bytes:
         """The whole of a small blob, such as a manifest.
 
         Raises:
             as ``open``; TooLarge: beyond ``bytes_max``.
+
         """
         try:
             return await asyncio.to_thread(self._store.read, digest, bytes_max)
@@ -131,6 +114,7 @@ class Blobs:
 
         Raises:
             NotFound: it isn't here. Unavailable: it is being read.
+
         """
         self._seeds.close(digest, Reason.SHUTDOWN)
         await asyncio.to_thread(self._store.delete, digest)
@@ -180,6 +164,7 @@ class Blobs:
 
         Raises:
             NotFound: the cluster lacks the blob. Unavailable: nobody could tell in time.
+
         """
         until, pause_s = time.monotonic() + self._metainfo_wait_s, RETRY_S
         while True:

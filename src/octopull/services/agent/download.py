@@ -120,6 +120,7 @@ class Download:
 
         Raises:
             Fault: the download failed.
+
         """
         layout = self.metainfo.layout
         piece = layout.piece_at(offset)
@@ -159,6 +160,7 @@ class Download:
 
         Raises:
             Fault: it failed.
+
         """
         while not self._committed:
             if self._failure is not None:
@@ -174,5 +176,5 @@ class Download:
         """Leave the swarm and close the file, after writes under way; partial bytes stay."""
         self.swarm.close(Goodbye(reason))
         while self.swarm.proving:
-            await asyncio.sleep(0.01)
+            await self._change()
         await asyncio.to_thread(self._partial.close)

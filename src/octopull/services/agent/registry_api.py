@@ -102,5 +102,3 @@ class RegistryApi:
         if isinstance(reference, Digest):
             return reference
         return await self._tags.resolve(TagName(repository, reference))
-
-

@@ -6,42 +6,22 @@ The ``/namespace/{ns}/blobs/{digest}/uploads`` family keeps Kraken's paths; ther
 
 import asyncio
 import re
-from dataclasses import dataclass
 
 import msgspec
 from aiohttp import web
 
-from octopull.http.streams import BlobSource, send_blob
+from octopull.http.streams import send_blob
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import InvalidRange, NotFound
 from octopull.kernel.names import namespace as checked_namespace
 from octopull.kernel.peers import Peer
 from octopull.services.origin.copies import Copies
 from octopull.services.origin.uploads import receive
-from octopull.storage.disk import BlobFile, DiskStore
+from octopull.storage.disk import DiskStore
 from octopull.storage.uploads import Uploads
 
 OFFSET_HEADER = "Octopull-Offset"
 _START = re.compile(r"(?:bytes )?(\d{1,15})-\d*(?:/.*)?", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class WholeBlob(BlobSource):
-    """A stored blob as a body: all of it is proven."""
-
-    blob: BlobFile
-
-    @property
-    def size(self) -> int:
-        return self.blob.size
-
-    @property
-    def fd(self) -> int:
-        return self.blob.fd
-
-    async def proven(self, offset: int) -> int:
-        del offset
-        return self.blob.size
 
 
 class Api:
@@ -95,7 +75,7 @@ class Api:
         digest = _digest(request)
         with await asyncio.to_thread(self._store.open, digest) as blob:
             headers = {"Content-Type": "application/octet-stream"}
-            return await send_blob(request, WholeBlob(blob), headers)
+            return await send_blob(request, blob, headers)
 
     async def metainfo(self, request: web.Request) -> web.Response:
         """The encoded metainfo."""
@@ -161,7 +141,7 @@ def _namespace(request: web.Request) -> str:
 
 
 def _offset(request: web.Request) -> int:
-    text = request.headers.get(OFFSET_HEADER) or request.headers.get("Content-Range", "")
+    text: str = request.headers.get(OFFSET_HEADER, "") or request.headers.get("Content-Range", "")
     match = _START.fullmatch(text if "-" in text else f"{text}-")
     if match is None:
         raise InvalidRange(f"say where the bytes belong, by {OFFSET_HEADER} or Content-Range")

@@ -31,6 +31,7 @@ async def run(
 
     Raises:
         Unavailable: an address or the data folder can't be had.
+
     """
     root = Path(config.data)
     store = await asyncio.to_thread(DiskStore, root)

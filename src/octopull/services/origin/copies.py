@@ -42,6 +42,7 @@ class Copies:
 
         Raises:
             Unavailable: fewer than ``quorum`` hosts hold it durably.
+
         """
         line = owners(digest, self._hosts, len(self._hosts))
         chosen, spare = line[: self._replicas], line[self._replicas :]

@@ -22,6 +22,7 @@ async def receive(
     Raises:
         InvalidRange: the session ends elsewhere. NotFound: no such session.
         TooLarge: beyond ``size_max`` bytes.
+
     """
     size = offset
     writing: asyncio.Task[int] | None = None
@@ -43,8 +44,6 @@ async def receive(
     return await asyncio.to_thread(uploads.append, session, size, bytes(slice_))
 
 
-def _write(
-    uploads: Uploads, session: str, offset: int, slice_: bytearray
-) -> asyncio.Task[int]:
+def _write(uploads: Uploads, session: str, offset: int, slice_: bytearray) -> asyncio.Task[int]:
     work = asyncio.to_thread(uploads.append, session, offset, memoryview(slice_))
     return asyncio.get_running_loop().create_task(work)

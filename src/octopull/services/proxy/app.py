@@ -27,6 +27,7 @@ async def run(
 
     Raises:
         Unavailable: the address can't be had.
+
     """
     async with Http() as http:
         origins = OriginCluster(http, config.origins, config.replicas)

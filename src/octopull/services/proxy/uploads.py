@@ -100,15 +100,11 @@ class UploadsApi:
             raise InvalidRange("Content-Range and Content-Length differ")
         return size
 
-    async def _receive(
-        self, request: web.Request, repository: str, token: str, offset: int
-    ) -> int:
+    async def _receive(self, request: web.Request, repository: str, token: str, offset: int) -> int:
         body = request.content.iter_chunked(CHUNK_BYTES)
         return await self._origins.append(repository, token, offset, body, request.content_length)
 
-    async def _out_of_order(
-        self, repository: str, token: str, fault: InvalidRange
-    ) -> web.Response:
+    async def _out_of_order(self, repository: str, token: str, fault: InvalidRange) -> web.Response:
         """416, and where to go on."""
         size = await self._origins.upload_size(repository, token)
         error = {"code": "BLOB_UPLOAD_INVALID", "message": str(fault), "detail": {}}

@@ -51,9 +51,7 @@ class Api:
         """A page of a repository's tags."""
         repository = names.repository(request.match_info["repository"])
         count, last = _page(request)
-        return web.json_response(
-            await asyncio.to_thread(self._store.tags, repository, count, last)
-        )
+        return web.json_response(await asyncio.to_thread(self._store.tags, repository, count, last))
 
     async def list(self, request: web.Request) -> web.Response:
         """A page of ``repository:tag`` names that begin with the prefix."""

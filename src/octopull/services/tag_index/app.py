@@ -20,6 +20,7 @@ async def run(
 
     Raises:
         Unavailable: the address or the data folder can't be had.
+
     """
     store = await asyncio.to_thread(TagStore, Path(config.data) / "tags.sqlite")
     try:

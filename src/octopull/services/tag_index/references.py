@@ -19,6 +19,7 @@ async def check(origins: OriginCluster, namespace: str, digest: Digest) -> None:
     Raises:
         InvalidManifest: something is missing, or the nesting is beyond all reason.
         Unavailable: the origins could not be asked.
+
     """
     seen, blobs, level = {digest}, set[Digest](), [digest]
     for _ in range(DEPTH_MAX):

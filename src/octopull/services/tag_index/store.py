@@ -47,6 +47,7 @@ class TagStore:
 
         Raises:
             NotFound: no such tag.
+
         """
         rows = self._run(
             "SELECT digest FROM tags WHERE repository = ? AND tag = ?",
@@ -61,6 +62,7 @@ class TagStore:
 
         Raises:
             NotFound: the repository has no tag at all.
+
         """
         rows = self._run(
             "SELECT tag FROM tags WHERE repository = ? AND tag > ? ORDER BY tag LIMIT ?",

@@ -73,6 +73,7 @@ def read_announce(body: bytes) -> AnnounceRequest:
 
     Raises:
         Misuse: anything else.
+
     """
     try:
         told = msgspec.json.decode(body, type=AnnounceRequest)

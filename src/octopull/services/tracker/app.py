@@ -22,6 +22,7 @@ async def run(
 
     Raises:
         Unavailable: the address can't be had.
+
     """
     async with Http() as http, Tasks() as tasks:
         origins = OriginCluster(http, config.origins, config.replicas)

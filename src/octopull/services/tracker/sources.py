@@ -33,6 +33,7 @@ class MetainfoCache:
 
         Raises:
             NotFound: no origin has the blob. Unavailable: not all could be asked.
+
         """
         if digest in self._kept:
             self._kept.move_to_end(digest)

@@ -1,0 +1,46 @@
+# Every command a developer runs. `make help` lists them, from the comments behind the targets.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup clients-installed demo test check clients faults format
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s'|'
+
+setup: $(VENV)/ready ## make the virtual environment, locked
+
+$(VENV)/ready: pyproject.toml uv.lock
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --quiet --disable-pip-version-check uv
+	$(RUN)/uv sync --quiet --locked
+	@touch $@
+
+clients-installed:
+	@scripts/install-clients
+
+demo: setup clients-installed ## a cluster, an image pushed by a stock client, pulled on three agents through the swarm
+	$(RUN)/python examples/demo.py
+
+test: setup clients-installed ## every test this machine can run; says what it skipped and why
+	$(RUN)/lint-imports
+	$(RUN)/pytest
+
+check: setup ## format, lint, types, import contracts, fast tests: under a minute
+	$(RUN)/ruff format --check src tests examples
+	$(RUN)/ruff check src tests examples
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	$(RUN)/pytest tests/unit tests/model tests/scripts tests/tidy
+
+clients: setup clients-installed ## the matrix of real clients alone
+	$(RUN)/pytest tests/clients
+
+faults: setup ## killed processes and damaged disks alone
+	$(RUN)/pytest tests/faults
+
+format: setup ## format and mend what can be mended
+	$(RUN)/ruff format src tests examples
+	$(RUN)/ruff check --fix src tests examples

@@ -1,0 +1,286 @@
+"""Stock registry clients, each in a sandbox of its own: own storage, own daemon, own sockets.
+
+Every client pushes an OCI layout and pulls an image into a folder of plain files, so that
+what came out can be compared with what went in, byte for byte.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+TIMEOUT_S = 180
+
+
+class ClientFailed(Exception):  # noqa: N818 - named for what happened
+    """A client or its daemon said no; the message is its own."""
+
+
+def run(*words: str | Path) -> str:
+    """Run a command to its end; its standard output.
+
+    Raises:
+        ClientFailed: with what it printed.
+    """
+    done = subprocess.run(
+        [str(word) for word in words],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode:
+        raise ClientFailed(f"{words[0]} {words[1]}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+class RegistryClient(Protocol):
+    """One client in its sandbox."""
+
+    name: str
+
+    def start(self) -> None:
+        """Start what it needs."""
+
+    def push(self, layout: Path, tag: str, target: str) -> None:
+        """Push the layout's image ``tag`` to ``target`` (host:port/repository:tag)."""
+
+    def pull(self, registry: str, name: str, folder: Path) -> None:
+        """Pull ``name`` (repository:tag) through ``registry`` and put its files into ``folder``."""
+
+    def stop(self) -> None:
+        """End what was started."""
+
+
+class Skopeo:
+    """skopeo, which needs no daemon."""
+
+    name = "skopeo"
+    needs: Sequence[str] = ("skopeo",)
+
+    def __init__(self, sandbox: Path) -> None:
+        self._sandbox = sandbox
+
+    def start(self) -> None:
+        self._sandbox.mkdir(parents=True, exist_ok=True)
+
+    def push(self, layout: Path, tag: str, target: str) -> None:
+        run("skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false",
+            f"oci:{layout}:{tag}", f"docker://{target}")  # fmt: skip
+
+    def pull(self, registry: str, name: str, folder: Path) -> None:
+        copy = self._sandbox / f"pulled-{folder.name}"
+        run("skopeo", "--insecure-policy", "copy", "--src-tls-verify=false",
+            f"docker://{registry}/{name}", f"oci:{copy}:pulled")  # fmt: skip
+        unpack(copy, folder)
+
+    def stop(self) -> None:
+        pass
+
+
+class Podman:
+    """podman with its own image store."""
+
+    name = "podman"
+    needs: Sequence[str] = ("podman",)
+
+    def __init__(self, sandbox: Path) -> None:
+        self._sandbox = sandbox
+        self._podman = ("podman", "--root", sandbox / "root", "--runroot", sandbox / "run",
+                        "--storage-driver", "vfs")  # fmt: skip
+
+    def start(self) -> None:
+        self._sandbox.mkdir(parents=True, exist_ok=True)
+        policy = self._sandbox / "policy.json"
+        policy.write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
+
+    def push(self, layout: Path, tag: str, target: str) -> None:
+        policy = ("--signature-policy", self._sandbox / "policy.json")
+        image = run(*self._podman, "pull", "--quiet", *policy, f"oci:{layout}:{tag}").strip()
+        run(*self._podman, "push", "--tls-verify=false", *policy, image, f"docker://{target}")
+
+    def pull(self, registry: str, name: str, folder: Path) -> None:
+        policy = ("--signature-policy", self._sandbox / "policy.json")
+        image = f"{registry}/{name}"
+        run(*self._podman, "pull", "--tls-verify=false", *policy, image)
+        mounted = Path(run(*self._podman, "image", "mount", image).strip())
+        shutil.copytree(mounted, folder, symlinks=True)
+        run(*self._podman, "image", "umount", image)
+
+    def stop(self) -> None:
+        pass
+
+
+class _Daemon:
+    """A daemon in a process group of its own, and its log."""
+
+    def __init__(self, words: Sequence[str | Path], log: Path, ready: Sequence[str | Path]) -> None:
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                [str(word) for word in words], stdout=out, stderr=out, start_new_session=True
+            )
+        until = time.monotonic() + 60
+        while True:
+            try:
+                run(*ready)
+            except ClientFailed as failure:
+                if self._process.poll() is not None or time.monotonic() > until:
+                    self.stop()
+                    tail = log.read_text(errors="replace")[-2000:]
+                    raise ClientFailed(f"{words[0]} did not start: {tail}") from failure
+                time.sleep(0.1)
+            else:
+                return
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+
+
+class Docker:
+    """docker with a dockerd of its own."""
+
+    name = "docker"
+    needs: Sequence[str] = ("docker", "dockerd", "containerd", "runc", "skopeo")
+
+    def __init__(self, sandbox: Path) -> None:
+        self._sandbox = sandbox
+        self._docker = ("docker", "-H", f"unix://{sandbox}/docker.sock")
+        self._daemon: _Daemon | None = None
+
+    def start(self) -> None:
+        self._sandbox.mkdir(parents=True, exist_ok=True)
+        box = self._sandbox
+        words = ("dockerd", "--data-root", box / "data", "--exec-root", box / "exec",
+                 "--host", f"unix://{box}/docker.sock", "--pidfile", box / "pid",
+                 "--iptables=false", "--ip6tables=false", "--bridge=none",
+                 "--storage-driver", "vfs")  # fmt: skip
+        self._daemon = _Daemon(words, box / "log", (*self._docker, "version"))
+
+    def push(self, layout: Path, tag: str, target: str) -> None:
+        archive = self._sandbox / "image.tar"
+        archive.unlink(missing_ok=True)
+        run("skopeo", "--insecure-policy", "copy", f"oci:{layout}:{tag}",
+            f"docker-archive:{archive}:{target}")  # fmt: skip
+        run(*self._docker, "load", "-i", archive)
+        run(*self._docker, "push", target)
+
+    def pull(self, registry: str, name: str, folder: Path) -> None:
+        image = f"{registry}/{name}"
+        run(*self._docker, "pull", image)
+        container = run(*self._docker, "create", image).strip()
+        archive = self._sandbox / "export.tar"
+        run(*self._docker, "export", "-o", archive, container)
+        run(*self._docker, "rm", container)
+        with tarfile.open(archive) as tar:
+            # docker adds empty files and links of its own to every container.
+            files = [member for member in tar if member.isfile() and member.size]
+            tar.extractall(folder, files, filter="data")
+
+    def stop(self) -> None:
+        if self._daemon is not None:
+            self._daemon.stop()
+
+
+class Containerd:
+    """containerd, which asks a mirror named in ``hosts.toml``."""
+
+    name = "containerd"
+    needs: Sequence[str] = ("containerd", "ctr")
+
+    def __init__(self, sandbox: Path) -> None:
+        self._sandbox = sandbox
+        self._ctr = ("ctr", "--address", sandbox / "containerd.sock")
+        self._daemon: _Daemon | None = None
+
+    def start(self) -> None:
+        box = self._sandbox
+        box.mkdir(parents=True, exist_ok=True)
+        (box / "config.toml").write_text(
+            f'version = 2\nroot = "{box}/root"\nstate = "{box}/state"\n'
+            'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
+            f'[grpc]\naddress = "{box}/containerd.sock"\n'
+        )
+        words = ("containerd", "--config", box / "config.toml")
+        self._daemon = _Daemon(words, box / "log", (*self._ctr, "version"))
+
+    def push(self, layout: Path, tag: str, target: str) -> None:
+        archive = self._sandbox / "push.tar"
+        with tarfile.open(archive, "w") as tar:
+            tar.add(layout, ".")
+        run(*self._ctr, "images", "import", "--base-name", "pushed", archive)
+        run(*self._ctr, "images", "push", "--plain-http", target, f"pushed:{tag}")
+
+    def pull(self, registry: str, name: str, folder: Path) -> None:
+        mirrored = "registry.example"
+        hosts = self._sandbox / "hosts" / mirrored
+        hosts.mkdir(parents=True, exist_ok=True)
+        (hosts / "hosts.toml").write_text(
+            f'server = "http://{registry}"\n\n'
+            f'[host."http://{registry}"]\ncapabilities = ["pull", "resolve"]\n'
+        )
+        image = f"{mirrored}/{name}"
+        run(*self._ctr, "images", "pull", "--snapshotter", "native",
+            "--hosts-dir", hosts.parent, image)  # fmt: skip
+        mount = self._sandbox / f"mount-{folder.name}"
+        mount.mkdir(exist_ok=True)
+        run(*self._ctr, "images", "mount", "--snapshotter", "native", image, mount)
+        try:
+            shutil.copytree(mount, folder, symlinks=True)
+        finally:
+            run(*self._ctr, "images", "unmount", "--snapshotter", "native", mount)
+
+    def stop(self) -> None:
+        if self._daemon is not None:
+            self._daemon.stop()
+
+
+CLIENTS = (Skopeo, Containerd, Docker, Podman)
+
+
+Kind = type[Skopeo] | type[Containerd] | type[Docker] | type[Podman]
+
+
+def lacking(kind: Kind) -> list[str]:
+    """What ``kind`` of client needs and this machine has not; root included."""
+    missing = [word for word in kind.needs if shutil.which(word) is None]
+    if kind is not Skopeo and os.geteuid() != 0:
+        missing.append("root")
+    return missing
+
+
+def unpack(layout: Path, folder: Path) -> None:
+    """Put the files of a layout's one image into ``folder``, layer over layer."""
+    blobs = layout / "blobs" / "sha256"
+
+    def blob(descriptor: dict[str, str]) -> Path:
+        return blobs / descriptor["digest"].removeprefix("sha256:")
+
+    index = json.loads((layout / "index.json").read_text())
+    manifest = json.loads(blob(index["manifests"][0]).read_text())
+    for layer in manifest["layers"]:
+        with tarfile.open(blob(layer)) as tar:
+            tar.extractall(folder, filter="data")
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Each file's path below ``folder`` and the SHA-256 of its bytes; empty ones and links aside."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink() and path.stat().st_size:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[str(path.relative_to(folder))] = digest
+    return found

@@ -1,0 +1,102 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from octopull.kernel import bitfield, names, units
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import InvalidDigest, InvalidName, Misuse, PeerFault
+from octopull.kernel.names import TagName
+from octopull.kernel.peers import Peer
+
+sets = st.sets(st.integers(0, 99))
+
+
+@given(sets, st.integers(0, 99))
+def test_a_bitfield_agrees_with_a_set(pieces: set[int], piece: int) -> None:
+    bits = bitfield.of(pieces)
+    assert set(bitfield.pieces(bits)) == pieces
+    assert bitfield.has(bits, piece) == (piece in pieces)
+    assert bitfield.unpack(bitfield.pack(bits, 100), 100) == bits
+    assert bitfield.prefix(bits) == next(n for n in range(101) if n not in pieces)
+
+
+@given(st.binary(max_size=20), st.integers(0, 99))
+def test_a_packed_bitfield_fits_the_blob_or_is_a_peer_fault(packed: bytes, count: int) -> None:
+    try:
+        bits = bitfield.unpack(packed, count)
+    except PeerFault:
+        return
+    assert bits >> count == 0
+    assert bitfield.pack(bits, count) == packed
+
+
+@given(st.binary(max_size=50))
+def test_a_digest_prints_and_parses_back(content: bytes) -> None:
+    digest = Digest.of(content)
+    assert Digest.parse(str(digest)) == digest
+
+
+@pytest.mark.parametrize(
+    "text", ["", "sha256:", "sha256:" + "A" * 64, "sha256:" + "a" * 63, "sha512:" + "a" * 64,
+             "a" * 64, "sha256:" + "a" * 64 + "\n", "sha256:../../../etc/passwd"],
+)  # fmt: skip
+def test_what_is_no_digest_is_refused(text: str) -> None:
+    with pytest.raises(InvalidDigest):
+        Digest.parse(text)
+
+
+@pytest.mark.parametrize("text", ["a", "library/nginx", "a.b/c_d/e__f/g-h", "0/1"])
+def test_repository_names_are_taken(text: str) -> None:
+    assert names.repository(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/", "a/", "/a", "a//b", "..", "a/../b", "A", "a b", "a:b", "a" * 256, "-a", "ä"]
+)
+def test_what_could_leave_a_folder_is_no_repository(text: str) -> None:
+    with pytest.raises(InvalidName):
+        names.repository(text)
+
+
+@given(st.text(max_size=40))
+def test_no_name_holds_a_dotted_or_empty_part(text: str) -> None:
+    for check in (names.repository, names.namespace):
+        try:
+            parts = check(text).split("/")
+        except InvalidName:
+            continue
+        assert all(part.strip(".") for part in parts)
+
+
+def test_a_tag_name_needs_both_parts() -> None:
+    assert TagName.parse("a/b:v1") == TagName("a/b", "v1")
+    for text in ("a/b", "a:", ":v1", "a/b:v/1", "a:" + "t" * 129):
+        with pytest.raises(InvalidName):
+            TagName.parse(text)
+
+
+def test_a_reference_with_a_colon_is_a_digest() -> None:
+    digest = Digest.of(b"x")
+    assert names.reference(str(digest)) == digest
+    assert names.reference("latest") == "latest"
+    with pytest.raises(InvalidDigest):
+        names.reference("sha256:short")
+
+
+@pytest.mark.parametrize(("port", "host"), [(0, "h"), (65536, "h"), (1, ""), (1, "a\nb")])
+def test_a_peer_that_cannot_be_dialled_is_refused(port: int, host: str) -> None:
+    with pytest.raises(Misuse):
+        Peer(id="a" * 40, host=host, port=port)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("64MiB", 2**26), ("1.5 GB", 1_500_000_000), ("7 kib", 7168)]
+)
+def test_sizes_parse(text: str, size: int) -> None:
+    assert units.parse_size(text) == size
+
+
+def test_a_size_without_a_number_or_of_an_unknown_unit_is_refused() -> None:
+    for text in ("", "MiB", "3 parsecs", "-1"):
+        with pytest.raises(Misuse):
+            units.parse_size(text)
