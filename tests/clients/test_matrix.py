@@ -11,7 +11,16 @@ import pytest
 
 from oci_image import Image, Layer, build
 from registry_clients import (
-    CLIENTS, Containerd, Docker, Kind, Podman, RegistryClient, Skopeo, contents, lacking, run,
+    CLIENTS,
+    Containerd,
+    Docker,
+    Kind,
+    Podman,
+    RegistryClient,
+    Skopeo,
+    contents,
+    lacking,
+    run,
     unpack,
 )  # fmt: skip
 from support.cluster import OCTOPULL, content, up

@@ -20,7 +20,10 @@ async def test_the_first_byte_comes_long_before_the_last(tmp_path: Path) -> None
         pytest.skip(f"no capped link here: needs {', '.join(lacking())}")
     blob = content(200 * MIB, 1)
     digest = Digest.of(blob)
-    with capped_host("200mbit") as there, up(tmp_path / "cluster", "--agents", "0", "--host", HERE) as cluster:
+    with (
+        capped_host("200mbit") as there,
+        up(tmp_path / "cluster", "--agents", "0", "--host", HERE) as cluster,
+    ):
         async with Http() as http:
             await OriginCluster(http, cluster["origins"], 1).push("ns", digest, blob)
         del blob

@@ -99,7 +99,9 @@ async def test_an_agent_killed_in_the_middle_goes_on_where_it_was(
         agent = Process(tmp_path / "agent.log", *words)
         await status(http, address)
         pull = asyncio.create_task(fetch(http, address, digest))
-        while not any(one["have_bytes"] > 40 * MIB for one in (await status(http, address))["blobs"]):
+        while not any(
+            one["have_bytes"] > 40 * MIB for one in (await status(http, address))["blobs"]
+        ):
             assert not pull.done(), "the pull was over before it could be disturbed"
         agent.kill()
         with pytest.raises(Unavailable):

@@ -13,9 +13,29 @@ from octopull.kernel import bitfield
 from octopull.kernel.peers import Peer
 from octopull.swarm.engine import Engine
 from octopull.swarm.events import (
-    Announce, Arrived, Close, Command, Connected, Dial, Dialed, DialFailed, Disconnected,
-    Discovered, Event, GaveUp, Received, Refused, Send, Serve, Served, Skip, Started, Take, Ticked,
-    Verified, WakeAt, Withdraw,
+    Announce,
+    Arrived,
+    Close,
+    Command,
+    Connected,
+    Dial,
+    Dialed,
+    Disconnected,
+    Discovered,
+    Event,
+    GaveUp,
+    Received,
+    Refused,
+    Send,
+    Serve,
+    Served,
+    Skip,
+    Started,
+    Take,
+    Ticked,
+    Verified,
+    WakeAt,
+    Withdraw,
 )  # fmt: skip
 from octopull.swarm.limits import SwarmLimits
 from octopull.swarm.messages import Goodbye, PieceHead, Reject
@@ -124,7 +144,9 @@ class World:
 
     def step(self) -> bool:
         """Let one thing happen, chosen by chance; False if nothing can but time."""
-        choices = [(n, conn) for n in self.nodes for conn, events in sorted(n.inbox.items()) if events]
+        choices: list[tuple[Node, int | None]] = [
+            (n, conn) for n in self.nodes for conn, events in sorted(n.inbox.items()) if events
+        ]
         choices += [(n, None) for n in self.nodes for q in n.queue.values() if q]
         if not choices:
             return False
@@ -158,7 +180,9 @@ class World:
 
 
 @given(st.integers(2, 7), st.integers(1, 24), st.integers(0, 2**32))
-def test_everyone_completes_whatever_the_order_of_events(hosts: int, pieces: int, seed: int) -> None:
+def test_everyone_completes_whatever_the_order_of_events(
+    hosts: int, pieces: int, seed: int
+) -> None:
     World(hosts, pieces, 0, seed).run(cuts=0)
 
 

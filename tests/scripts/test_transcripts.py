@@ -1,19 +1,49 @@
 """The swarm core in the cases that a person must be able to read."""
 
-from octopull.kernel import bitfield
-from octopull.swarm.events import (
-    Announce, AnnounceFailed, Arrived, Close, Completed, Dial, Dialed, DialFailed, Disconnected,
-    Discovered, GaveUp, Progressed, Received, Refused, Retired, Send, Serve, Served, Skip, Sought,
-    Started, Take, Ticked, Verified, Withdraw,
-)  # fmt: skip
+from typing import Any
+
 from octopull.blob.layout import LEAF_BYTES
+from octopull.swarm.events import (
+    Announce,
+    AnnounceFailed,
+    Arrived,
+    Close,
+    Completed,
+    Dial,
+    Dialed,
+    DialFailed,
+    Disconnected,
+    Discovered,
+    GaveUp,
+    Progressed,
+    Received,
+    Refused,
+    Retired,
+    Send,
+    Serve,
+    Served,
+    Skip,
+    Sought,
+    Started,
+    Take,
+    Ticked,
+    Verified,
+    Withdraw,
+)  # fmt: skip
 from octopull.swarm.messages import (
-    Cancel, Goodbye, Have, PieceHead, Reason, Reject, Request,
+    Cancel,
+    Goodbye,
+    Have,
+    Message,
+    PieceHead,
+    Reason,
+    Reject,
+    Request,
 )  # fmt: skip
 from support.transcript import Transcript, peer
 
 
-def begun(pieces: int, **limits: object) -> Transcript:
+def begun(pieces: int, **limits: Any) -> Transcript:
     return Transcript(pieces, **limits).told(Started()).orders(Announce())
 
 
@@ -24,9 +54,7 @@ def test_a_liar_is_dropped_and_banned_and_the_piece_comes_from_another() -> None
     t.told(Received(1, PieceHead(0, LEAF_BYTES))).orders(Take(1, 0))
     t.told(Arrived(1, 0)).orders(Send(2, Cancel(0)))
     t.told(Received(2, Reject(0))).orders()
-    t.told(Refused(1, 0)).orders(
-        Close(1, Reason.FAULT, "piece 0 is corrupt"), Send(2, Request(0))
-    )
+    t.told(Refused(1, 0)).orders(Close(1, Reason.FAULT, "piece 0 is corrupt"), Send(2, Request(0)))
     t.told(t.opened("liar", dialed=Dialed.BY_THEM)).orders(Close(3, Reason.FAULT, "banned"))
     t.told(Received(2, PieceHead(0, LEAF_BYTES)), Arrived(2, 0)).orders(Take(2, 0))
     t.told(Verified(2, 0)).orders(
@@ -186,7 +214,7 @@ def test_a_seeder_that_nobody_asks_retires_once() -> None:
 
 
 def test_broken_rules_end_the_connection_and_nothing_else() -> None:
-    breaches = [
+    breaches: list[Message] = [
         Have(7), Request(7), Request(0), Reject(0), PieceHead(0, 5), PieceHead(1, LEAF_BYTES),
         PieceHead(9, LEAF_BYTES),
     ]  # fmt: skip
@@ -203,4 +231,3 @@ def test_a_goodbye_is_the_end_of_a_connection() -> None:
     t = begun(1)
     t.told(t.opened("seeder"), t.opened("other"), Received(1, Goodbye(Reason.SHUTDOWN)))
     assert t.engine.connections == 1
-    assert bitfield.full(1) == 1

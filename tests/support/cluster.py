@@ -85,4 +85,3 @@ def content(size: int, seed: int) -> bytes:
     """``size`` bytes that do not compress and follow from ``seed``."""
     chance, step = random.Random(seed), 1 << 20
     return b"".join(chance.randbytes(min(step, size - at)) for at in range(0, size, step))
-

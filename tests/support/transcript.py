@@ -1,6 +1,6 @@
 """Transcripts of the core: what it is told, what it orders, readable from top to bottom."""
 
-from typing import Self
+from typing import Any, Self
 
 from octopull.blob.layout import LEAF_BYTES, Layout
 from octopull.kernel import bitfield
@@ -20,12 +20,12 @@ def peer(name: str) -> Peer:
 class Transcript:
     """One engine, driven event by event; wake-ups are kept apart from the other commands."""
 
-    def __init__(self, pieces: int, have: int = 0, **limits: object) -> None:
+    def __init__(self, pieces: int, have: int = 0, **limits: Any) -> None:
         self.engine = Engine(
             me=ME,
             layout=Layout(pieces * LEAF_BYTES, LEAF_BYTES),
             have=have,
-            limits=SwarmLimits(**limits),  # type: ignore[arg-type]
+            limits=SwarmLimits(**limits),
             salt=1,
         )
         self.pieces = pieces
@@ -50,7 +50,9 @@ class Transcript:
             self.engine.validate()
         return self
 
-    def opened(self, name: str, holds: int | None = None, dialed: Dialed = Dialed.BY_US) -> Connected:
+    def opened(
+        self, name: str, holds: int | None = None, dialed: Dialed = Dialed.BY_US
+    ) -> Connected:
         """The event of a connection to ``name``; it holds everything unless said."""
         conn = self._conns[name] = len(self._conns) + 1
         held = bitfield.full(self.pieces) if holds is None else holds

@@ -119,7 +119,12 @@ async def test_garbage_on_the_peer_port_leaves_the_service_alive(
     http: Http, cluster: Cluster
 ) -> None:
     agent = cluster.agents[0]
-    for noise in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 5000, b"", b"\x00\x00\x00\x05\x01\x00\x00\x00\x00"):
+    for noise in (
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff" * 5000,
+        b"",
+        b"\x00\x00\x00\x05\x01\x00\x00\x00\x00",
+    ):
         reader, writer = await asyncio.open_connection(agent.host, agent.peer_port)
         writer.write(noise)
         writer.write_eof()
@@ -146,7 +151,13 @@ async def test_tags_and_health_of_an_agent(http: Http, cluster: Cluster) -> None
     with pytest.raises(NotFound):
         await http.call("GET", f"http://{address}/tags/a%2Fb:v1")
     for path in ("health", "readiness", "metrics"):
-        for one in (cluster.proxy, cluster.tag_index, cluster.tracker, cluster.origin, *cluster.agents):
+        for one in (
+            cluster.proxy,
+            cluster.tag_index,
+            cluster.tracker,
+            cluster.origin,
+            *cluster.agents,
+        ):
             assert (await http.call("GET", f"http://{one.address}/{path}")).status == 200
     text = (await http.call("GET", f"http://{address}/metrics")).body.decode()
     assert "octopull_pieces_verified_total" in text

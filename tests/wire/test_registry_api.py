@@ -90,12 +90,16 @@ async def test_push_then_pull_through_proxy_and_agent(proxy: Registry, agent: Re
     await proxy.push_blob(b"{}")
     digest = await proxy.push_blob(layer)
     stored = manifest(b"{}", layer)
-    status, headers, _ = await proxy("PUT", "/v2/a/b/manifests/v1", stored, Content_Type=MediaType.OCI_MANIFEST)
+    status, headers, _ = await proxy(
+        "PUT", "/v2/a/b/manifests/v1", stored, Content_Type=MediaType.OCI_MANIFEST
+    )
     assert (status, headers["Docker-Content-Digest"]) == (201, str(Digest.of(stored)))
     for registry in (proxy, agent):
         assert (await registry("GET", "/v2/"))[0] == 200
         for reference in ("v1", Digest.of(stored)):
-            status, headers, body = await registry("GET", f"/v2/a/b/manifests/{reference}?ns=docker.io")
+            status, headers, body = await registry(
+                "GET", f"/v2/a/b/manifests/{reference}?ns=docker.io"
+            )
             assert (status, body) == (200, stored)
             assert headers["Content-Type"] == MediaType.OCI_MANIFEST
             status, headers, body = await registry("HEAD", f"/v2/a/b/manifests/{reference}")
@@ -126,7 +130,9 @@ async def test_a_chunked_upload_keeps_its_order_and_can_be_resumed(proxy: Regist
     status, headers, _ = await proxy("PATCH", at, blob[100_000:200_000])
     assert (status, headers["Range"]) == (202, "0-199999")
     digest = Digest.of(blob)
-    status, headers, _ = await proxy("PUT", f"{at}?digest={digest}", blob[200_000:], Content_Range="200000-299999")
+    status, headers, _ = await proxy(
+        "PUT", f"{at}?digest={digest}", blob[200_000:], Content_Range="200000-299999"
+    )
     assert (status, headers["Docker-Content-Digest"]) == (201, str(digest))
     assert (await proxy("GET", f"/v2/a/b/blobs/{digest}"))[2] == blob
     status, _, body = await proxy("GET", at)
@@ -196,11 +202,17 @@ async def test_an_index_is_checked_to_the_last_layer_of_its_images(
     descriptor = {
         "mediaType": MediaType.OCI_MANIFEST, "digest": str(Digest.of(child)), "size": len(child),
     }  # fmt: skip
-    index = json.dumps({"schemaVersion": 2, "mediaType": MediaType.OCI_INDEX, "manifests": [descriptor]}).encode()
-    status, _, body = await proxy("PUT", "/v2/a/b/manifests/multi", index, Content_Type=MediaType.OCI_INDEX)
+    index = json.dumps(
+        {"schemaVersion": 2, "mediaType": MediaType.OCI_INDEX, "manifests": [descriptor]}
+    ).encode()
+    status, _, body = await proxy(
+        "PUT", "/v2/a/b/manifests/multi", index, Content_Type=MediaType.OCI_INDEX
+    )
     assert (status, json.loads(body)["errors"][0]["message"].startswith("refers to")) == (400, True)
     await proxy.push_blob(b"missing layer")
-    assert (await proxy("PUT", "/v2/a/b/manifests/multi", index, Content_Type=MediaType.OCI_INDEX))[0] == 201
+    assert (await proxy("PUT", "/v2/a/b/manifests/multi", index, Content_Type=MediaType.OCI_INDEX))[
+        0
+    ] == 201
 
 
 BAD = [

@@ -7,10 +7,11 @@ peer did: a peer at fault is closed and banned, and the swarm goes on.
 from octopull.blob.layout import Layout
 from octopull.kernel import bitfield
 from octopull.kernel.errors import PeerFault
-from octopull.kernel.peers import Peer
 from octopull.swarm.announcer import Announcer
 from octopull.swarm.chance import Chance
+from octopull.swarm.chooser import Chooser
 from octopull.swarm.connection import Connection
+from octopull.swarm.connections import Connections
 from octopull.swarm.events import (
     Announce,
     AnnounceFailed,
@@ -20,7 +21,6 @@ from octopull.swarm.events import (
     Completed,
     Connected,
     Dial,
-    Dialed,
     DialFailed,
     Disconnected,
     Discovered,
@@ -82,8 +82,8 @@ class Engine:
         self._picker = Picker(layout.count, chance)
         self._roster = Roster(me, limits, chance)
         self._announcer = Announcer(limits)
-        self._connections: dict[int, Connection] = {}
-        self._sought: int | None = None
+        self._connections = Connections(limits)
+        self._chooser = Chooser(self._pieces, self._picker, limits)
         self._gained_at = 0.0
         self._alarm: float | None = None
         self._over = False
@@ -123,7 +123,7 @@ class Engine:
             case DialFailed(peer_id):
                 self._roster.failed(peer_id, now)
             case Sought(piece):
-                self._sought = piece
+                self._chooser.sought = piece
                 self._fill_all(now)
             case Ticked():
                 self._alarm = None
@@ -143,7 +143,7 @@ class Engine:
         self._pieces.validate()
         self._picker.validate()
         assert len(self._connections) <= self._limits.connections_max
-        for connection in self._connections.values():
+        for connection in self._connections:
             connection.validate()
             for piece in connection.pipeline.asked:
                 assert connection.conn in self._pieces.askers(piece)
@@ -158,7 +158,7 @@ class Engine:
 
     def _keep_time(self, now: float) -> None:
         """Do what is due, and ask to be woken for what is not."""
-        for connection in list(self._connections.values()):
+        for connection in self._connections:
             self._take_back_overdue(connection, now)
         if self._announcer.due(now):
             self._order(Announce())
@@ -183,7 +183,7 @@ class Engine:
             return
         room = self._limits.dials_max - len(self._connections) - self._roster.dialing
         if room > 0:
-            for peer in self._roster.dial(self._connected_peers(), room, now):
+            for peer in self._roster.dial(self._connections.peers(), room, now):
                 self._order(Dial(peer))
 
     def _end_if_idle(self, now: float) -> None:
@@ -202,12 +202,12 @@ class Engine:
         return self._gained_at + patience_s
 
     def _wake(self, now: float) -> None:
-        due = [c.pipeline.next_deadline for c in self._connections.values()]
+        due = [c.pipeline.next_deadline for c in self._connections]
         due.append(self._announcer.next_deadline)
         if not self._over:
             due.append(self._idle_deadline())
             if not self.complete and len(self._connections) < self._limits.dials_max:
-                due.append(self._roster.next_dial(self._connected_peers()))
+                due.append(self._roster.next_dial(self._connections.peers()))
         when = min((one for one in due if one is not None), default=None)
         # A later deadline leaves the alarm: it rings for nothing, once, which is cheaper than
         # setting it anew for each event.
@@ -226,7 +226,7 @@ class Engine:
             self._order(Close(fresh.conn, *refusal))
             self._roster.failed(fresh.peer.id, now)
             return
-        self._connections[fresh.conn] = fresh
+        self._connections.add(fresh)
         self._picker.gained(fresh.holds)
         if self.complete:
             self._gained_at = now
@@ -242,16 +242,14 @@ class Engine:
             return Reason.FAULT, "banned"
         if self.complete and fresh.holds == self._pieces.have:
             return Reason.DONE, "both have everything"
-        twin = self._connection_to(fresh.peer)
+        twin = self._connections.to(fresh.peer.id)
         if twin is not None:
             # Both sides must keep the same one: that which the smaller id dialled.
             if twin.dialer(self._me) < fresh.dialer(self._me):
                 return Reason.DUPLICATE, "connected already"
             self._drop(twin, Reason.DUPLICATE, "replaced", now)
-        accepted = sum(c.dialed is Dialed.BY_THEM for c in self._connections.values())
-        limit = self._limits.connections_max if self.complete else self._limits.accepted_max
-        full = len(self._connections) >= self._limits.connections_max
-        if full or (fresh.dialed is Dialed.BY_THEM and accepted >= limit):
+        strangers = self._limits.connections_max if self.complete else self._limits.accepted_max
+        if not self._connections.room_for(fresh.dialed, strangers):
             return Reason.FULL, "no place left"
         return None
 
@@ -260,19 +258,13 @@ class Engine:
         self._forget(connection, now)
 
     def _forget(self, connection: Connection, now: float) -> None:
-        if self._connections.pop(connection.conn, None) is None:
+        if not self._connections.remove(connection):
             return
         self._picker.lost(connection.holds)
         for piece in connection.pipeline.asked:
             self._pieces.release(piece, connection.conn)
         self._roster.failed(connection.peer.id, now)
         self._fill_all(now)
-
-    def _connection_to(self, peer: Peer) -> Connection | None:
-        return next((c for c in self._connections.values() if c.peer.id == peer.id), None)
-
-    def _connected_peers(self) -> set[str]:
-        return {connection.peer.id for connection in self._connections.values()}
 
     # What happened on one connection.
 
@@ -373,8 +365,8 @@ class Engine:
         self._pieces.prove(piece)
         self._gained_at = now
         for conn in sorted(self._pieces.askers(piece)):
-            other = self._connections[conn]
-            if other.receiving != piece:
+            other = self._connections.get(conn)
+            if other is not None and other.receiving != piece:
                 other.pipeline.take_back(piece)
                 self._pieces.release(piece, conn)
                 self._send(other, Cancel(piece))
@@ -397,13 +389,13 @@ class Engine:
         if not self._pieces.verified(piece):
             return
         self._gained_at = now
-        for connection in list(self._connections.values()):
+        for connection in self._connections:
             if not bitfield.has(connection.holds, piece):
                 self._send(connection, Have(piece))
         if self.complete:
             self._order(Completed())
             self._announcer.soon(now)
-            for connection in list(self._connections.values()):
+            for connection in self._connections:
                 if connection.holds == self._pieces.have:
                     self._drop(connection, Reason.DONE, "both have everything", now)
 
@@ -415,44 +407,23 @@ class Engine:
     # Requests.
 
     def _fill_all(self, now: float) -> None:
-        for connection in list(self._connections.values()):
+        for connection in self._connections:
             self._fill(connection, now)
 
     def _fill_others(self, than: Connection, now: float) -> None:
-        for connection in list(self._connections.values()):
+        for connection in self._connections:
             if connection is not than:
                 self._fill(connection, now)
 
     def _fill(self, connection: Connection, now: float) -> None:
         """Ask ``connection`` for pieces while it has room for requests."""
         while connection.pipeline.room > 0:
-            piece = self._choose(connection)
+            piece = self._chooser.choose(connection)
             if piece is None:
                 return
             connection.pipeline.ask(piece, now)
             self._pieces.ask(piece, connection.conn)
             self._send(connection, Request(piece))
-
-    def _choose(self, connection: Connection) -> int | None:
-        late = bitfield.of(connection.pipeline.late)
-        theirs = connection.holds & ~late
-        free = self._pieces.free & theirs
-        if self._sought is not None and bitfield.has(free, self._sought):
-            return self._sought
-        if free:
-            return self._picker.rarest(free)
-        return self._choose_again(connection, theirs)
-
-    def _choose_again(self, connection: Connection, theirs: int) -> int | None:
-        """The endgame: when nothing is left to ask for, an idle connection asks twice."""
-        if not connection.pipeline.idle or self._pieces.free:
-            return None
-        candidates = bitfield.of(
-            piece
-            for piece in bitfield.pieces(self._pieces.missing & theirs)
-            if len(self._pieces.askers(piece)) < self._limits.duplicates_max
-        )
-        return self._picker.rarest(candidates)
 
     def _send(self, connection: Connection, message: Message) -> None:
         self._order(Send(connection.conn, message))

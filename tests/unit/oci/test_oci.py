@@ -1,3 +1,4 @@
+import contextlib
 import json
 from typing import Any
 
@@ -6,8 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Fault, InvalidManifest, InvalidRange, Misuse, NotFound
-from octopull.kernel.errors import TooLarge, Unavailable, Unsupported
+from octopull.kernel.errors import (
+    Fault,
+    InvalidManifest,
+    InvalidRange,
+    Misuse,
+    NotFound,
+    TooLarge,
+    Unavailable,
+    Unsupported,
+)
 from octopull.oci.errors import OciCode, body, exact, refusal
 from octopull.oci.listing import Page
 from octopull.oci.manifests import MANIFEST_BYTES_MAX, MediaType, media_type_of, parse
@@ -17,7 +26,12 @@ LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
 def descriptor(content: bytes, media_type: str = LAYER, **more: Any) -> dict[str, Any]:
-    return {"mediaType": media_type, "digest": str(Digest.of(content)), "size": len(content), **more}
+    return {
+        "mediaType": media_type,
+        "digest": str(Digest.of(content)),
+        "size": len(content),
+        **more,
+    }
 
 
 def manifest(**changes: Any) -> bytes:
@@ -88,17 +102,21 @@ def test_a_manifest_beyond_four_mebibytes_is_too_large() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
 
-@given(st.dictionaries(st.sampled_from(["config", "layers", "manifests", "mediaType", "subject"]), json_values))
+@given(
+    st.dictionaries(
+        st.sampled_from(["config", "layers", "manifests", "mediaType", "subject"]), json_values
+    )
+)
 def test_any_json_is_a_manifest_or_a_misuse(document: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(Misuse):
         parse(json.dumps({"schemaVersion": 2, **document}).encode(), None)
-    except Misuse:
-        pass
 
 
 @given(st.integers(1, 1000), st.integers(0, 1100), st.integers(0, 1100))
@@ -129,10 +147,8 @@ def test_open_and_suffix_ranges() -> None:
 
 @given(st.text(max_size=30))
 def test_any_content_range_is_a_span_or_invalid(header: str) -> None:
-    try:
+    with contextlib.suppress(InvalidRange):
         assert parse_content_range(header).length > 0
-    except InvalidRange:
-        pass
 
 
 def test_a_content_range_includes_its_end() -> None:
@@ -158,7 +174,9 @@ def test_an_exact_code_wins_and_details_stay_inside() -> None:
 
 def test_a_full_page_links_to_the_next() -> None:
     page = Page.parse({"n": "2", "last": "a"})
-    assert page.link("/v2/r/tags/list", ["b", "c"]) == {"Link": '</v2/r/tags/list?n=2&last=c>; rel="next"'}
+    assert page.link("/v2/r/tags/list", ["b", "c"]) == {
+        "Link": '</v2/r/tags/list?n=2&last=c>; rel="next"'
+    }
     assert page.link("/v2/r/tags/list", ["b"]) == {}
     assert Page.parse({"n": "0"}).link("/x", []) == {}
     for bad in ("-1", "x", "9" * 10, "٣"):

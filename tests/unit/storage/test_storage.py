@@ -13,7 +13,13 @@ from octopull.blob.metainfo import Metainfo
 from octopull.kernel import bitfield
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import (
-    Corrupt, InvalidDigest, InvalidName, InvalidRange, NotFound, TooLarge, Unavailable,
+    Corrupt,
+    InvalidDigest,
+    InvalidName,
+    InvalidRange,
+    NotFound,
+    TooLarge,
+    Unavailable,
 )  # fmt: skip
 from octopull.storage.disk import DiskStore, Entry, describe
 from octopull.storage.eviction import EvictionPolicy, evict, victims
@@ -97,7 +103,9 @@ def test_eviction_frees_what_it_must_in_order_of_use_and_no_more(
     kept = [entry for entry in listed if entry.digest not in gone and not entry.pinned]
     freed = sum(entry.size for entry in listed if entry.digest in gone)
     assert not kept or used - freed <= 500
-    by_use = sorted((e for e in listed if e.digest in gone), key=lambda e: (e.last_access_s, e.digest))
+    by_use = sorted(
+        (e for e in listed if e.digest in gone), key=lambda e: (e.last_access_s, e.digest)
+    )
     if by_use and by_use[-1].digest not in idle:
         assert used - (freed - by_use[-1].size) > 500
 

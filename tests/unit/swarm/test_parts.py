@@ -84,7 +84,9 @@ def test_the_rarest_piece_is_picked(holders: list[int], candidates: int, seed: i
         picker.gained(bits)
     picker.validate()
     piece = picker.rarest(candidates)
-    counts = {p: sum(bitfield.has(bits, p) for bits in holders) for p in bitfield.pieces(candidates)}
+    counts = {
+        p: sum(bitfield.has(bits, p) for bits in holders) for p in bitfield.pieces(candidates)
+    }
     if piece is None:
         assert not counts
     else:
