@@ -19,6 +19,7 @@ from octopull.config.services import (
 )  # fmt: skip
 from octopull.observability import logs
 from octopull.observability.logs import LogFormat
+from octopull.runtime.files import raise_file_limit
 from octopull.runtime.serving import Listening
 from octopull.services.agent.app import run as run_agent
 from octopull.services.origin.app import run as run_origin
@@ -44,6 +45,7 @@ def stop_on_signals() -> asyncio.Event:
 
 
 async def _serve(run: Run, config: object) -> None:
+    raise_file_limit()
     stop = stop_on_signals()
 
     def started(listening: Listening) -> None:

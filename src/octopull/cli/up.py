@@ -10,6 +10,7 @@ from octopull.cli.cluster import AGENTS_MAX, Cluster, Ports, running
 from octopull.cli.serve import stop_on_signals
 from octopull.observability import logs
 from octopull.observability.logs import LogFormat
+from octopull.runtime.files import raise_file_limit
 
 EPILOG = "Example: octopull up --agents 3 --data ./octopull-data"
 
@@ -36,6 +37,7 @@ def up(
 
 
 async def _up(agents: int, data: Path, ports: Ports, ready_file: Path | None) -> None:
+    raise_file_limit()
     stop = stop_on_signals()
     async with running(data, agents, ports) as cluster:
         if ready_file is not None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+import aiohttp
 from aiohttp import web
 
 from octopull.kernel.errors import Fault
@@ -63,6 +65,17 @@ async def send_blob(
         Fault: the first byte will not come.
 
     """
+    # A file number of our own: the source may be closed while a slow client still reads.
+    fd = os.dup(source.fd)
+    try:
+        return await _answer(request, source, fd, headers)
+    finally:
+        os.close(fd)
+
+
+async def _answer(
+    request: web.Request, source: BlobSource, fd: int, headers: Mapping[str, str]
+) -> web.StreamResponse:
     span = parse_range(request.headers.get("Range"), source.size)
     start, length = (span.start, span.length) if span else (0, source.size)
     response = web.StreamResponse(status=206 if span else 200, headers=dict(headers))
@@ -76,15 +89,36 @@ async def send_blob(
     if length:
         await source.proven(start)
     await response.prepare(request)
+    async with _whole_or_cut(request):
+        await _send(request, source, fd, start, length)
+        await response.write_eof()
+    return response
+
+
+async def relay_blob(
+    request: web.Request, response: web.StreamResponse, body: AsyncIterator[bytes]
+) -> web.StreamResponse:
+    """Answer with ``response``, whose length is set, and ``body``; cut short if that breaks."""
+    await response.prepare(request)
+    async with _whole_or_cut(request):
+        async for chunk in body:
+            await response.write(chunk)
+        await response.write_eof()
+    return response
+
+
+@asynccontextmanager
+async def _whole_or_cut(request: web.Request) -> AsyncIterator[None]:
+    """A body that fails after its status was sent ends the connection.
+
+    Anything else would have the client take an error page for the blob's next bytes.
+    """
     try:
-        await _send(request, source, start, length)
-    except (Fault, ConnectionError) as error:
-        log.info("blob.cut_short", path=request.path[:200], reason=str(error))
+        yield
+    except (Fault, OSError, aiohttp.ClientError, TimeoutError) as error:
+        log.info("blob.cut_short", path=request.path[:200], reason=str(error) or repr(error))
         if request.transport is not None:
             request.transport.abort()
-        return response
-    await response.write_eof()
-    return response
 
 
 def content_range(span: Span, size: int) -> str:
@@ -92,8 +126,8 @@ def content_range(span: Span, size: int) -> str:
     return f"bytes {span.start}-{span.start + span.length - 1}/{size}"
 
 
-async def _send(request: web.Request, source: BlobSource, start: int, length: int) -> None:
-    end, file, loop = start + length, _File(source.fd), asyncio.get_running_loop()
+async def _send(request: web.Request, source: BlobSource, fd: int, start: int, length: int) -> None:
+    end, file, loop = start + length, _File(fd), asyncio.get_running_loop()
     while start < end:
         proven = min(end, await source.proven(start))
         transport = request.transport
@@ -102,7 +136,7 @@ async def _send(request: web.Request, source: BlobSource, start: int, length: in
         if transport.get_extra_info("sslcontext") is None:
             await loop.sendfile(transport, file, start, proven - start)  # type: ignore[arg-type]
         else:
-            await _copy(request, source.fd, start, proven)
+            await _copy(request, fd, start, proven)
         start = proven
 
 

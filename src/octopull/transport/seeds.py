@@ -16,8 +16,6 @@ from octopull.transport.node import PeerNode
 from octopull.transport.swarm import Swarm
 
 log = logs.get("transport")
-LINGER_S = 6.0
-"""Longer than a closing connection may take to send its last bytes (transport.wire)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +102,7 @@ class Seeds:
         entry = self._swarms.pop(digest, None)
         if entry is not None:
             entry[0].close(Goodbye(reason))
-            # A body under way may still be read from the file by sendfile: it goes last.
-            asyncio.get_running_loop().call_later(LINGER_S, entry[1].close)
+            entry[1].close()
 
     def close_all(self) -> None:
         """Stop seeding."""

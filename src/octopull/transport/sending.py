@@ -19,7 +19,7 @@ CONTROL_FRAMES_MAX = 65536
 
 @dataclass(slots=True)
 class _Body:
-    """A piece to send, and how far it got."""
+    """A piece to send, and how far it got; ``fd`` is its own and closed with it."""
 
     piece: int
     fd: int
@@ -62,10 +62,13 @@ class Sender:
         self._want_to_write()
 
     def serve(self, piece: int, fd: int, offset: int, length: int) -> None:
-        """Queue a piece; ``fd`` must stay open while this sender does."""
+        """Queue a piece from ``fd``, which the caller may close at once: the body has its own.
+
+        A file number that was closed and given to another file would send that file's bytes.
+        """
         if self._last is None:
             head = codec.encode(PieceHead(piece, length))
-            self._bodies.append(_Body(piece, fd, offset, length, length, head))
+            self._bodies.append(_Body(piece, os.dup(fd), offset, length, length, head))
             self._want_to_write()
 
     def withdraw(self, piece: int) -> bool:
@@ -73,13 +76,14 @@ class Sender:
         for body in self._bodies:
             if body.piece == piece:
                 self._bodies.remove(body)
+                os.close(body.fd)
                 return True
         return False
 
     def finish(self, message: Message, then: Callable[[], None]) -> None:
         """Send ``message`` after what is under way, drop the rest, and call ``then``."""
         if self._last is None:
-            self._bodies.clear()
+            self._drop_bodies()
             self.send(message)
             self._last = then
 
@@ -89,8 +93,15 @@ class Sender:
             self._writing = False
             self._loop.remove_writer(self._sock.fileno())
         self._frames.clear()
-        self._bodies.clear()
+        self._drop_bodies()
+        if isinstance(self._under_way, _Body):
+            os.close(self._under_way.fd)
         self._under_way = None
+
+    def _drop_bodies(self) -> None:
+        for body in self._bodies:
+            os.close(body.fd)
+        self._bodies.clear()
 
     def _want_to_write(self) -> None:
         if not self._writing:
@@ -145,5 +156,6 @@ class Sender:
         body.left -= done
         if body.left == 0:
             self._under_way = None
+            os.close(body.fd)
             self._served(body.piece, body.length)
         return done

@@ -5,6 +5,7 @@ The ``/namespace/{ns}/blobs/{digest}/uploads`` family keeps Kraken's paths; ther
 """
 
 import asyncio
+import contextlib
 import re
 
 import msgspec
@@ -127,8 +128,12 @@ class Api:
             await asyncio.to_thread(self._store.stat, digest)
         except NotFound:
             session = await asyncio.to_thread(self._uploads.start)
-            await receive(request.content, self._uploads, session, 0, self._blob_bytes_max)
-            await asyncio.to_thread(self._uploads.commit, session, digest)
+            try:
+                await receive(request.content, self._uploads, session, 0, self._blob_bytes_max)
+                await asyncio.to_thread(self._uploads.commit, session, digest)
+            finally:
+                with contextlib.suppress(NotFound):
+                    await asyncio.to_thread(self._uploads.abort, session)
         return web.Response(status=201)
 
 

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from octopull.clients.origin import OriginCluster
+from octopull.http.streams import relay_blob
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import NotFound
@@ -40,8 +41,4 @@ class BlobsApi:
             return response
         wanted = (span.start, span.length) if span else None
         async with self._origins.stream(repository, digest, wanted) as upstream:
-            await response.prepare(request)
-            async for chunk in upstream.content.iter_chunked(CHUNK_BYTES):
-                await response.write(chunk)
-        await response.write_eof()
-        return response
+            return await relay_blob(request, response, upstream.content.iter_chunked(CHUNK_BYTES))
