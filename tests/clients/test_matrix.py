@@ -1,6 +1,8 @@
 """Stock clients against real processes: every pusher's image through every puller, byte for byte."""
 
 import json
+import os
+import subprocess
 import sysconfig
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -121,3 +123,33 @@ def test_status_tells_what_is_up_and_what_is_not(cluster: dict[str, Any], folder
     rows = json.loads(run(OCTOPULL, "status", "--cluster", ready, "--json"))
     assert [row["lacking"] for row in rows] == [""] * (4 + len(cluster["agents"]))
     assert "ready" in run(OCTOPULL, "status", "--cluster", ready)
+
+
+def test_the_lines_that_up_prints_work_as_they_stand(
+    image: Image, clients: dict[str, RegistryClient], folder: Path, tmp_path: Path
+) -> None:
+    client(clients, Skopeo)
+    client(clients, Containerd)
+    run("skopeo", "--insecure-policy", "copy", f"oci:{image.folder}:v1",
+        f"docker-archive:{tmp_path}/image.tar:demo:v1")  # fmt: skip
+    with up(folder / "printed", "--agents", "1"):
+        printed = (folder / "printed" / "log").read_text().splitlines()
+        lines = [line.strip() for line in printed if line.startswith("  ")]
+        for start in (
+            "skopeo copy --dest",
+            "ctr images pull",
+            "skopeo copy --src",
+            "octopull pull",
+        ):
+            line = next(line for line in lines if line.startswith(start))
+            environment = {
+                "PATH": f"{OCTOPULL.parent}:{os.environ['PATH']}",
+                "HOME": str(tmp_path),
+                "CONTAINERD_ADDRESS": str(folder / "containerd" / "containerd.sock"),
+                "CONTAINERD_SNAPSHOTTER": "native",
+            }
+            done = subprocess.run(
+                line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True,
+                check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, (line, done.stderr)
