@@ -13,8 +13,6 @@ from octopull.placement.health import Health
 PUT_S = 60.0
 """A put checks everything the tag refers to before it answers."""
 
-PAGE = 1000
-
 
 class TagIndex:
     """The tag index of one cluster; ``hosts`` are ``host:port``, any of which may be asked."""

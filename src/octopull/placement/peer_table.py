@@ -1,6 +1,5 @@
 """Which peers are in which swarm, as far as they said so lately."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from octopull.kernel.peers import Peer
@@ -44,9 +43,6 @@ class PeerTable:
                 del swarm[key]
             if not swarm:
                 del self._swarms[info_hash]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._swarms)
 
     def __len__(self) -> int:
         return len(self._swarms)

@@ -30,7 +30,16 @@ class _Session:
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     leaves: LeafHasher = field(default_factory=LeafHasher)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    hashed: bool = True
     over: bool = False
+
+    def catch_up(self) -> None:
+        """Hash what an earlier process wrote; ``lock`` must be held."""
+        if not self.hashed:
+            with disk_faults("resuming an upload"):
+                while chunk := os.pread(self.fd, READ_BYTES, self.size):
+                    self.feed(chunk)
+            self.hashed = True
 
     def feed(self, content: bytes | memoryview) -> None:
         self.digest.update(content)
@@ -66,7 +75,11 @@ class Uploads:
             InvalidName: not an id. NotFound: no such session.
 
         """
-        return self._session(session_id).size
+        session = self._session(session_id)
+        with session.lock:
+            self._check_open(session)
+            session.catch_up()
+            return session.size
 
     def append(self, session_id: str, offset: int, chunk: bytes | memoryview) -> int:
         """Write ``chunk`` at the session's end, which must be ``offset``; returns the new size.
@@ -78,6 +91,7 @@ class Uploads:
         session = self._session(session_id)
         with session.lock, disk_faults("writing an upload"):
             self._check_open(session)
+            session.catch_up()
             if offset != session.size:
                 raise InvalidRange("the session ends elsewhere", offset=offset, size=session.size)
             durable.pwrite_all(session.fd, chunk, offset)
@@ -95,6 +109,7 @@ class Uploads:
         session = self._session(session_id)
         with session.lock:
             self._check_open(session)
+            session.catch_up()
             found = Digest(session.digest.hexdigest())
             if found != digest:
                 self._end(session_id, session)
@@ -147,11 +162,7 @@ class Uploads:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             raise NotFound("no such upload session", session=session_id) from None
-        session = _Session(path, fd)
-        with disk_faults("resuming an upload"):
-            while chunk := os.pread(fd, READ_BYTES, session.size):
-                session.feed(chunk)
-        return session
+        return _Session(path, fd, hashed=False)
 
     def _end(self, session_id: str, session: _Session) -> None:
         session.over = True
