@@ -13,9 +13,7 @@ help: ## list the commands
 setup: $(VENV)/ready ## make the virtual environment, locked
 
 $(VENV)/ready: pyproject.toml uv.lock
-	$(PYTHON) -m venv $(VENV)
-	$(RUN)/pip install --quiet --disable-pip-version-check uv
-	$(RUN)/uv sync --quiet --locked
+	@scripts/make-venv $(PYTHON) $(VENV)
 	@touch $@
 
 clients-installed:

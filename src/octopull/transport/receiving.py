@@ -84,11 +84,16 @@ class Receiver:
             self._pool.release(self._body.buffer)
         self._body = None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a body waits for a buffer of ours, so that the peer is not to blame."""
+        return self._body is not None and self._body.waiting
+
     def take(self, piece: int, length: int, capacity: int) -> None:
         """Receive the announced body into a buffer of ``capacity`` bytes."""
         self._body = _Body(piece, length, wanted=True)
         self._pool.request(capacity, self._granted)
-        if self._body is not None and self._body.waiting:
+        if self.waiting:
             self._loop.remove_reader(self._sock.fileno())
 
     def skip(self, piece: int, length: int) -> None:
@@ -118,7 +123,7 @@ class Receiver:
     def _read_a_turn(self) -> None:
         got = 0
         while got < TURN_BYTES_MAX and not self._stopped:
-            if self._spill or (self._body is not None and self._body.waiting):
+            if self._spill or self.waiting:
                 return
             count = self._receive()
             if count == 0:

@@ -191,7 +191,7 @@ class Swarm:
             case WakeAt(when):
                 if self._alarm is not None:
                     self._alarm.cancel()
-                self._alarm = self._loop.call_at(when, self.tell, Ticked())
+                self._alarm = self._loop.call_at(when, self._tick)
             case Completed():
                 self._changed()
             case GaveUp(because):
@@ -200,6 +200,13 @@ class Swarm:
             case Retired():
                 self.retired = True
                 self._changed()
+
+    def _tick(self) -> None:
+        """Wake the core; a peer whose body waits for a buffer of ours is not silent."""
+        for conn, (wire, _) in list(self._wires.items()):
+            if wire.receiver.waiting:
+                self.tell(Progressed(conn))
+        self.tell(Ticked())
 
     def _say(self, conn: int, message: Message) -> None:
         if conn in self._wires:
