@@ -185,9 +185,7 @@ class Docker:
         run(*self._docker, "export", "-o", archive, container)
         run(*self._docker, "rm", container)
         with tarfile.open(archive) as tar:
-            # docker adds empty files and links of its own to every container.
-            files = [member for member in tar if member.isfile() and member.size]
-            tar.extractall(folder, files, filter="data")
+            extract(tar, folder)
 
     def stop(self) -> None:
         if self._daemon is not None:
@@ -272,7 +270,18 @@ def unpack(layout: Path, folder: Path) -> None:
     manifest = json.loads(blob(index["manifests"][0]).read_text())
     for layer in manifest["layers"]:
         with tarfile.open(blob(layer)) as tar:
-            tar.extractall(folder, filter="data")
+            extract(tar, folder)
+
+
+def extract(tar: tarfile.TarFile, folder: Path) -> None:
+    """Copy the regular files of a tar below ``folder``; links and devices stay out."""
+    for member in tar:
+        target = (folder / member.name).resolve()
+        source = tar.extractfile(member) if member.isfile() else None
+        if source is not None and target.is_relative_to(folder.resolve()):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with source, target.open("wb") as out:
+                shutil.copyfileobj(source, out, 1 << 20)
 
 
 def contents(folder: Path) -> dict[str, str]:

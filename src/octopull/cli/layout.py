@@ -1,5 +1,7 @@
 """OCI image layouts on disk (image-spec 1.1, "Image Layout"): a folder, or a tar of one."""
 
+import re
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ from octopull.kernel.digest import Digest
 from octopull.kernel.errors import InvalidManifest, Misuse, NotFound
 from octopull.oci.manifests import MANIFEST_BYTES_MAX
 
+_PART = re.compile(r"oci-layout|index\.json|blobs/sha256/[0-9a-f]{64}", re.ASCII)
+COPY_BYTES = 1024 * 1024
 NAME = "org.opencontainers.image.ref.name"
 
 
@@ -97,7 +101,18 @@ def opened(path: Path) -> Iterator[Layout]:
         return
     try:
         with tarfile.open(path) as archive, tempfile.TemporaryDirectory() as folder:
-            archive.extractall(folder, filter="data")
+            _extract(archive, Path(folder))
             yield Layout(Path(folder))
     except tarfile.TarError as error:
         raise Misuse(f"{path} is neither a layout folder nor a tar of one: {error}") from error
+
+
+def _extract(archive: tarfile.TarFile, folder: Path) -> None:
+    """Copy the files a layout consists of; nothing else in the tar has a place in one."""
+    (folder / "blobs" / "sha256").mkdir(parents=True)
+    for member in archive:
+        name = member.name.removeprefix("./")
+        source = archive.extractfile(member) if _PART.fullmatch(name) else None
+        if source is not None:
+            with source, (folder / name).open("wb") as target:
+                shutil.copyfileobj(source, target, COPY_BYTES)
