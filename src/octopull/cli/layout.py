@@ -112,7 +112,8 @@ def _extract(archive: tarfile.TarFile, folder: Path) -> None:
     (folder / "blobs" / "sha256").mkdir(parents=True)
     for member in archive:
         name = member.name.removeprefix("./")
-        source = archive.extractfile(member) if _PART.fullmatch(name) else None
+        wanted = member.isfile() and _PART.fullmatch(name)
+        source = archive.extractfile(member) if wanted else None
         if source is not None:
             with source, (folder / name).open("wb") as target:
                 shutil.copyfileobj(source, target, COPY_BYTES)
