@@ -62,6 +62,57 @@ def test_a_liar_is_dropped_and_banned_and_the_piece_comes_from_another() -> None
     )
 
 
+def test_a_liar_that_hangs_up_before_the_proof_is_banned_all_the_same() -> None:
+    t = begun(2)
+    t.told(t.opened("liar"), Received(1, PieceHead(0, LEAF_BYTES)), Arrived(1, 0))
+    t.told(Disconnected(1), Refused(1, 0)).orders()
+    t.told(t.opened("liar", dialed=Dialed.BY_THEM)).orders(Close(2, Reason.FAULT, "banned"))
+
+
+def test_a_liar_that_is_back_before_the_proof_is_done_is_found_on_its_new_connection() -> None:
+    t = begun(2)
+    t.told(t.opened("liar"), Received(1, PieceHead(0, LEAF_BYTES)), Arrived(1, 0))
+    t.told(Disconnected(1), t.opened("liar", dialed=Dialed.BY_THEM))
+    t.told(Refused(1, 0)).orders(Close(2, Reason.FAULT, "piece 0 is corrupt"))
+
+
+def test_a_wrong_body_does_not_free_a_piece_whose_other_body_is_still_being_proven() -> None:
+    t = begun(1)
+    t.told(t.opened("liar"), t.opened("honest"), t.opened("third"))
+    t.told(Received(1, PieceHead(0, LEAF_BYTES)), Received(2, PieceHead(0, LEAF_BYTES)))
+    t.told(Arrived(1, 0), Arrived(2, 0), Refused(1, 0)).orders(
+        Close(1, Reason.FAULT, "piece 0 is corrupt")
+    )
+    t.told(Verified(2, 0))
+    assert t.engine.complete
+
+
+def test_a_peer_that_rejects_what_it_offered_is_asked_again_only_when_it_offers_again() -> None:
+    t = begun(1)
+    t.told(t.opened("moody")).orders(Send(1, Request(0)))
+    t.told(Received(1, Reject(0))).orders()
+    t.told(Received(1, Have(0))).orders(Send(1, Request(0)))
+
+
+def test_a_body_that_comes_too_late_to_be_of_use_makes_room_for_the_next_request() -> None:
+    t = begun(2, depth_max=1, silence_s=8.0)
+    t.told(Sought(0), t.opened("late")).orders(Send(1, Request(0)))
+    t.told(t.opened("quick", holds=0)).after(8).told(Ticked()).orders(Send(1, Cancel(0)))
+    t.told(Received(2, Have(0)), Received(2, PieceHead(0, LEAF_BYTES)), Arrived(2, 0))
+    t.told(Verified(2, 0), Received(1, PieceHead(0, LEAF_BYTES)))
+    assert t.ordered(Skip) == [Skip(1, 0)]
+    assert Send(1, Request(1)) in t.ordered(Send)
+
+
+def test_with_every_place_for_dials_taken_the_core_sleeps() -> None:
+    t = begun(1, dials_max=2)
+    t.told(Discovered(tuple(peer(name) for name in "abcdef"), 30.0))
+    assert len(t.ordered(Dial)) == 2
+    t.told(Ticked()).orders()
+    assert t.wake is not None
+    assert t.wake > t.now
+
+
 def test_the_ban_of_a_liar_ends() -> None:
     t = begun(2, corrupt_ban_s=50.0)
     t.told(t.opened("liar"), Received(1, PieceHead(0, LEAF_BYTES)), Arrived(1, 0), Refused(1, 0))

@@ -129,12 +129,14 @@ class Engine:
                 self._alarm = None
             case Connected():
                 self._connect(event, now)
+            case Verified(conn, piece):
+                self._verified(conn, piece, now)
+            case Refused(conn, piece):
+                self._refused(conn, piece, now)
             case _:
                 connection = self._connections.get(event.conn)
                 if connection is not None:
                     self._about(connection, event, now)
-                elif isinstance(event, Verified | Refused):
-                    self._proven_late(event, now)
         self._keep_time(now)
         return self._commands
 
@@ -179,12 +181,15 @@ class Engine:
             self._fill_all(now)
 
     def _dial(self, now: float) -> None:
-        if self.complete or self._over:
-            return
-        room = self._limits.dials_max - len(self._connections) - self._roster.dialing
+        room = self._dial_room()
         if room > 0:
             for peer in self._roster.dial(self._connections.peers(), room, now):
                 self._order(Dial(peer))
+
+    def _dial_room(self) -> int:
+        if self.complete or self._over:
+            return 0
+        return self._limits.dials_max - len(self._connections) - self._roster.dialing
 
     def _end_if_idle(self, now: float) -> None:
         if self._over or now < self._idle_deadline():
@@ -206,8 +211,8 @@ class Engine:
         due.append(self._announcer.next_deadline)
         if not self._over:
             due.append(self._idle_deadline())
-            if not self.complete and len(self._connections) < self._limits.dials_max:
-                due.append(self._roster.next_dial(self._connections.peers()))
+        if self._dial_room() > 0:
+            due.append(self._roster.next_dial(self._connections.peers()))
         when = min((one for one in due if one is not None), default=None)
         # A later deadline leaves the alarm: it rings for nothing, once, which is cheaper than
         # setting it anew for each event.
@@ -278,10 +283,6 @@ class Engine:
                     self._gained_at = now
                 case Arrived(_, piece):
                     self._arrived(connection, piece, now)
-                case Verified(_, piece):
-                    self._verified(connection, piece, now)
-                case Refused(_, piece):
-                    self._refused(connection, piece, now)
                 case Served(_, piece):
                     connection.serving.discard(piece)
                     if self.complete:
@@ -306,10 +307,7 @@ class Engine:
                     connection.serving.discard(piece)
                     self._order(Withdraw(connection.conn, piece))
             case Reject(piece):
-                connection.pipeline.answered(piece, now)
-                self._pieces.release(piece, connection.conn)
-                self._fill_others(connection, now)
-                self._fill(connection, now)
+                self._rejected(connection, piece, now)
             case PieceHead(piece, length):
                 self._head(connection, piece, length, now)
             case Goodbye(reason):
@@ -355,6 +353,18 @@ class Engine:
             connection.pipeline.answered(piece, now)
             self._pieces.release(piece, connection.conn)
             self._order(Skip(connection.conn, piece))
+            self._fill(connection, now)
+
+    def _rejected(self, connection: Connection, piece: int, now: float) -> None:
+        cancelled = piece in connection.pipeline.late
+        connection.pipeline.answered(piece, now)
+        self._pieces.release(piece, connection.conn)
+        if not cancelled and bitfield.has(connection.holds, piece):
+            # It will not serve what it said it holds; asked again it would say so for ever.
+            connection.holds ^= 1 << piece
+            self._picker.lost(1 << piece)
+        self._fill_others(connection, now)
+        self._fill(connection, now)
 
     # Pieces.
 
@@ -362,7 +372,7 @@ class Engine:
         connection.receiving = None
         connection.pipeline.answered(piece, now)
         self._pieces.release(piece, connection.conn)
-        self._pieces.prove(piece)
+        self._pieces.prove(piece, connection.conn, connection.peer.id)
         self._gained_at = now
         for conn in sorted(self._pieces.askers(piece)):
             other = self._connections.get(conn)
@@ -372,21 +382,12 @@ class Engine:
                 self._send(other, Cancel(piece))
         self._fill(connection, now)
 
-    def _verified(self, connection: Connection, piece: int, now: float) -> None:
-        connection.pipeline.forgive()
-        self._roster.useful(connection.peer.id)
-        self._have(piece, now)
-
-    def _proven_late(self, event: Verified | Refused, now: float) -> None:
-        """A body was proven after its connection ended."""
-        if isinstance(event, Verified):
-            self._have(event.piece, now)
-        else:
-            self._pieces.refused(event.piece)
-            self._fill_all(now)
-
-    def _have(self, piece: int, now: float) -> None:
-        if not self._pieces.verified(piece):
+    def _verified(self, conn: int, piece: int, now: float) -> None:
+        sender = self._connections.get(conn)
+        if sender is not None:
+            sender.pipeline.forgive()
+            self._roster.useful(sender.peer.id)
+        if not self._pieces.verified(piece, conn):
             return
         self._gained_at = now
         for connection in self._connections:
@@ -399,10 +400,15 @@ class Engine:
                 if connection.holds == self._pieces.have:
                     self._drop(connection, Reason.DONE, "both have everything", now)
 
-    def _refused(self, connection: Connection, piece: int, now: float) -> None:
-        self._pieces.refused(piece)
-        self._roster.ban(connection.peer.id, now + self._limits.corrupt_ban_s)
-        self._drop(connection, Reason.FAULT, f"piece {piece} is corrupt", now)
+    def _refused(self, conn: int, piece: int, now: float) -> None:
+        """Ban who sent it, even if it hung up before the proof was done and came back."""
+        liar = self._pieces.refused(piece, conn)
+        if liar is not None:
+            self._roster.ban(liar, now + self._limits.corrupt_ban_s)
+            connection = self._connections.to(liar)
+            if connection is not None:
+                self._drop(connection, Reason.FAULT, f"piece {piece} is corrupt", now)
+        self._fill_all(now)
 
     # Requests.
 

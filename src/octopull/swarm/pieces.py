@@ -10,7 +10,8 @@ class Pieces:
     """Sets of pieces as integers.
 
     Invariants, checked by ``validate``: a piece that is had is neither asked for nor being
-    proven; a piece being proven is busy, or it would be fetched again while it is hashed.
+    proven; a piece being proven is busy, or it would be fetched again while it is hashed,
+    and stays so until its last proof is done.
     """
 
     count: int
@@ -18,6 +19,7 @@ class Pieces:
     proving: int = 0
     requested: int = 0
     _askers: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
+    _proofs: dict[int, dict[int, str]] = field(default_factory=dict[int, dict[int, str]])
 
     @property
     def complete(self) -> bool:
@@ -52,24 +54,33 @@ class Pieces:
                 del self._askers[piece]
                 self.requested &= ~(1 << piece)
 
-    def prove(self, piece: int) -> None:
-        """The body of ``piece`` came and is being hashed."""
-        if not bitfield.has(self.have, piece):
-            self.proving |= 1 << piece
+    def prove(self, piece: int, conn: int, peer_id: str) -> None:
+        """The body of ``piece`` came from ``peer_id`` over ``conn`` and is being hashed."""
+        self._proofs.setdefault(piece, {})[conn] = peer_id
+        self.proving |= 1 << piece & ~self.have
 
-    def refused(self, piece: int) -> None:
-        """The body was wrong: the piece is missing again."""
-        self.proving &= ~(1 << piece)
+    def refused(self, piece: int, conn: int) -> str | None:
+        """The body was wrong: who sent it, remembered though its connection be gone."""
+        return self._proved(piece, conn)
 
-    def verified(self, piece: int) -> bool:
+    def verified(self, piece: int, conn: int) -> bool:
         """The body was right; False if the piece was had already."""
-        self.proving &= ~(1 << piece)
+        self._proved(piece, conn)
         fresh = not bitfield.has(self.have, piece)
         self.have |= 1 << piece
+        self.proving &= ~self.have
         return fresh
+
+    def _proved(self, piece: int, conn: int) -> str | None:
+        proofs = self._proofs.get(piece, {})
+        sender = proofs.pop(conn, None)
+        if not proofs:
+            self._proofs.pop(piece, None)
+            self.proving &= ~(1 << piece)
+        return sender
 
     def validate(self) -> None:
         """Assert the class invariants."""
-        assert self.have & self.proving == 0
+        assert self.proving == bitfield.of(self._proofs) & ~self.have
         assert self.requested == bitfield.of(self._askers)
         assert (self.have | self.proving | self.requested) >> self.count == 0
