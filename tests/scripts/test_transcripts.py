@@ -149,10 +149,10 @@ def test_a_slow_peer_that_makes_progress_is_not_a_staller() -> None:
 
 
 def test_a_peer_that_trickles_for_ever_is_given_up() -> None:
-    t = begun(1, silence_s=8.0, request_s=30.0, strikes_max=1)
+    t = begun(1, silence_s=8.0, request_s=30.0, strikes_max=2)
     t.told(t.opened("trickler"), Received(1, PieceHead(0, LEAF_BYTES)))
     closed = False
-    for _ in range(12):
+    for _ in range(30):
         t.after(7).told(Progressed(1), Ticked())
         closed = closed or bool(t.ordered(Close))
     assert closed

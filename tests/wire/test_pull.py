@@ -10,9 +10,17 @@ import pytest
 
 from octopull.cli.cluster import Cluster, Ports, running
 from octopull.clients.origin import OriginCluster
+from octopull.config.services import PeerSettings
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import NotFound, TooLarge, Unavailable
+from octopull.kernel.peers import Peer, PeerKind
+from octopull.storage.disk import DiskStore
+from octopull.storage.uploads import Uploads
+from octopull.swarm.limits import Announces, SwarmLimits
+from octopull.swarm.messages import Handshake
+from octopull.transport.node import PeerNode
+from octopull.transport.seeds import Seeds
 from support.cluster import content
 from support.fake_peer import FakePeer, announce
 
@@ -171,3 +179,63 @@ async def test_data_survives_a_restart_of_everything(http: Http, tmp_path: Path)
     async with running(tmp_path, 1, Ports(0, "127.0.0.1")) as cluster:
         assert await get(http, cluster.agents[0].address, digest) == blob
         assert json.dumps(cluster.document())
+
+
+async def test_peers_with_hosts_that_no_resolver_takes_do_not_stop_a_pull(
+    http: Http, cluster: Cluster
+) -> None:
+    blob = content(MIB, 7)
+    digest = await push(http, cluster, blob)
+    metainfo = await OriginCluster(http, [cluster.origin.address], 1).metainfo("ns", digest)
+    for number in range(40):
+        host = "a..b" if number % 2 else "x" * 64 + ".example"
+        stranger = Peer(id=f"{number:040x}", host=host, port=1)
+        await announce(http, cluster.tracker.address, metainfo, stranger)
+    assert await get(http, cluster.agents[0].address, digest) == blob
+
+
+async def test_a_host_that_takes_no_bytes_does_not_hold_an_upload_for_ever(http: Http) -> None:
+    over = asyncio.Event()
+
+    async def never_read(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(MIB)
+
+    server = await asyncio.start_server(never_read, "127.0.0.1", 0, limit=1024)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with asyncio.timeout(20):
+        with pytest.raises(Unavailable):
+            async with http.stream("PUT", url, data=endless(), idle_s=0.3):
+                pass
+    over.set()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_handshake_that_times_out_leaves_no_half_opened_seed(tmp_path: Path) -> None:
+    store, blob = DiskStore(tmp_path), content(20 * MIB, 8)
+    uploads, digest = Uploads(store), Digest.of(blob)
+    session = uploads.start()
+    uploads.append(session, 0, blob)
+    uploads.commit(session, digest)
+    store.path(digest).with_name(f"{digest.hex}.meta").unlink()  # opening takes a while now
+    seeds = Seeds(store, SwarmLimits(announces=Announces.NO))
+
+    async def nobody(_: Handshake) -> None:
+        return None
+
+    settings = PeerSettings()
+    async with PeerNode(settings, "a" * 40, PeerKind.ORIGIN, nobody, None) as node:
+        hasty = [asyncio.create_task(seeds.open(node, digest, "ns")) for _ in range(2)]
+        await asyncio.sleep(0)
+        hasty[0].cancel()
+        await asyncio.wait([hasty[0]])
+        patient = await seeds.open(node, digest, "ns")
+        assert await hasty[1] is patient
+        assert seeds.swarms() == [patient]
+        seeds.close_all()
+    store.delete(digest)

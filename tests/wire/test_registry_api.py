@@ -272,7 +272,10 @@ async def test_an_agent_takes_no_push(agent: Registry) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{", b'{"peer": 1, "swarms": []}', b"[" * 100_000,
+    "body", [b'{"peer":{"id":"' + b"a" * 40 + b'","host":"\xff","port":1},"swarms":[]}',
+             b'{"\xff":1}',
+             b'{"peer":{"id":"' + b"a" * 40 + b'","host":"h","port":1,"zone":"' + b"z" * 65 + b'"},"swarms":[]}',
+             b"", b"[]", b"{", b'{"peer": 1, "swarms": []}', b"[" * 100_000,
              b'{"peer":{"id":"x","host":"h","port":1},"swarms":[]}',
              b'{"peer":{"id":"' + b"a" * 40 + b'","host":"h","port":99999},"swarms":[]}',
              b'{"peer":{"id":"' + b"a" * 40 + b'","host":"h","port":1},"swarms":[{"info_hash":"x",'

@@ -72,7 +72,7 @@ class Layout:
         try:
             raw = (self.root / "index.json").read_bytes()
             entries = msgspec.json.decode(raw, type=LayoutIndex).manifests
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Misuse(f"{self.root} is no OCI layout: {error}") from error
         named = [one for one in entries if one.annotations.get(NAME) == tag]
         if len(named or entries) != 1:

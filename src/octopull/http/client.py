@@ -79,12 +79,17 @@ class Http:
             total=None, sock_connect=min(CONNECT_S, idle_s), sock_read=idle_s
         )
         try:
-            async with self._session.request(
-                method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
-                if response.status >= 400:
-                    raise _fault(response.status, response.headers, await _some(response))
-                yield response
+            async with asyncio.timeout(None) as stall:
+                # aiohttp's own time-outs begin only once the body is sent.
+                body = _paced(data, stall, idle_s) if hasattr(data, "__aiter__") else data
+                async with self._session.request(
+                    method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+                ) as response:
+                    if not stall.expired():
+                        stall.reschedule(None)
+                    if response.status >= 400:
+                        raise _fault(response.status, response.headers, await _some(response))
+                    yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"{method} {url} failed: {error!r}") from error
 
@@ -138,8 +143,21 @@ class Http:
         reply = await self.call(method, url, data=sent, headers=headers, timeout_s=timeout_s)
         try:
             return msgspec.json.decode(reply.body, type=shape)
-        except (msgspec.DecodeError, Misuse) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, Misuse) as error:
             raise Corrupt(f"{url} answered something else: {error}") from error
+
+
+async def _paced(
+    data: AsyncIterator[bytes], stall: asyncio.Timeout, idle_s: float
+) -> AsyncIterator[bytes]:
+    """``data``, with ``stall`` running while the peer takes a chunk, not while we wait for one."""
+    loop = asyncio.get_running_loop()
+    async for chunk in data:
+        if not stall.expired():
+            stall.reschedule(loop.time() + idle_s)
+        yield chunk
+        if not stall.expired():
+            stall.reschedule(None)
 
 
 async def _some(response: aiohttp.ClientResponse) -> bytes:
@@ -149,7 +167,7 @@ async def _some(response: aiohttp.ClientResponse) -> bytes:
 def _fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
     try:
         message = str(msgspec.json.decode(body)["errors"][0]["message"])
-    except (msgspec.DecodeError, KeyError, IndexError, TypeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, IndexError, TypeError):
         message = f"status {status}"
     named = _BY_CODE.get(headers.get(FAULT_HEADER, ""))
     if named is not None:

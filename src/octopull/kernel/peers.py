@@ -8,6 +8,7 @@ from octopull.kernel.errors import Misuse
 
 _ID = re.compile(r"[0-9a-f]{40}", re.ASCII)
 HOST_CHARS_MAX = 255
+ZONE_CHARS_MAX = 64
 
 
 class PeerKind(StrEnum):
@@ -38,6 +39,8 @@ class Peer:
             raise Misuse("a port lies in 1..65535", port=self.port)
         if not 0 < len(self.host) <= HOST_CHARS_MAX or not self.host.isprintable():
             raise Misuse("not a host", host=self.host[:80])
+        if len(self.zone) > ZONE_CHARS_MAX or not self.zone.isprintable():
+            raise Misuse("not a zone", zone=self.zone[:80])
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id[:8]}@{self.host}:{self.port}"

@@ -81,7 +81,7 @@ def parse(content: bytes, content_type: str | None) -> Manifest:
         raise TooLarge("the manifest is beyond the limit", bytes_max=MANIFEST_BYTES_MAX)
     try:
         document = msgspec.json.decode(content)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidManifest("the manifest is not JSON") from error
     if not isinstance(document, dict):
         raise InvalidManifest("a manifest is a JSON object")

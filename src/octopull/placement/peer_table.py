@@ -16,17 +16,20 @@ class Member:
 
 @dataclass(slots=True)
 class PeerTable:
-    """Swarms by info hash; each holds at most ``members_max`` peers.
+    """Swarms by info hash, at most ``swarms_max``; each holds at most ``members_max`` peers.
 
     Nothing here is precious: peers say it again with their next announce.
     """
 
     ttl_s: float
     members_max: int = 50_000
+    swarms_max: int = 500_000
     _swarms: dict[str, dict[str, Member]] = field(default_factory=dict[str, dict[str, Member]])
 
     def announce(self, info_hash: str, peer: Peer, now: float, *, complete: bool) -> None:
         """``peer`` is in the swarm; an earlier word of it is replaced."""
+        if info_hash not in self._swarms and len(self._swarms) >= self.swarms_max:
+            return
         swarm = self._swarms.setdefault(info_hash, {})
         if peer.id in swarm or len(swarm) < self.members_max:
             swarm[peer.id] = Member(peer, complete, now + self.ttl_s)

@@ -124,9 +124,15 @@ class DiskStore:
             except OSError as error:
                 raise Unavailable(f"cannot open a blob: {error.strerror}") from error
             self._pins[digest] = self._pins.get(digest, 0) + 1
-        stat = os.fstat(fd)
-        os.utime(fd, ns=(time.time_ns(), stat.st_mtime_ns))
-        return BlobFile(self, digest, fd)
+        try:
+            with disk_faults("opening a blob"):
+                stat = os.fstat(fd)
+                os.utime(fd, ns=(time.time_ns(), stat.st_mtime_ns))
+                return BlobFile(self, digest, fd)
+        except BaseException:
+            os.close(fd)
+            self.unpin(digest)
+            raise
 
     def unpin(self, digest: Digest) -> None:
         """One reader fewer; called by ``BlobFile.close``."""

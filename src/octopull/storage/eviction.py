@@ -37,6 +37,15 @@ def victims(
     return chosen
 
 
+def partials_before_s(
+    policy: EvictionPolicy, used_bytes: int, total_bytes: int, now_s: float
+) -> float:
+    """Partial blobs last written before this may go: the idle ones, on a full disk all."""
+    if used_bytes > policy.high_watermark * total_bytes:
+        return now_s
+    return now_s - policy.idle_s if policy.idle_s > 0 else 0.0
+
+
 def evict(store: DiskStore, policy: EvictionPolicy, now_s: float) -> list[Digest]:
     """Apply ``policy`` once; returns what went."""
     used_bytes, total_bytes = store.disk_share()

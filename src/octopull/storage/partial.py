@@ -16,7 +16,8 @@ from typing import Self
 
 from octopull.blob.hashing import hash_piece
 from octopull.blob.metainfo import Metainfo
-from octopull.kernel.errors import Corrupt
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import Corrupt, InvalidDigest
 from octopull.storage import durable
 from octopull.storage.disk import DiskStore
 from octopull.storage.durable import disk_faults
@@ -55,11 +56,20 @@ class Partial:
                     path.unlink(missing_ok=True)
                 durable.put(paths[1], metainfo.encode())
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            fds = os.open(paths[0], flags, 0o600), os.open(paths[2], flags, 0o600)
-            os.ftruncate(fds[0], metainfo.layout.size)
-            os.ftruncate(fds[1], metainfo.layout.count)
-            partial = cls(store, metainfo, paths, fds)
-            partial._reprove()
+            data_fd = os.open(paths[0], flags, 0o600)
+            try:
+                marks_fd = os.open(paths[2], flags, 0o600)
+            except BaseException:
+                os.close(data_fd)
+                raise
+            partial = cls(store, metainfo, paths, (data_fd, marks_fd))
+            try:
+                os.ftruncate(data_fd, metainfo.layout.size)
+                os.ftruncate(marks_fd, metainfo.layout.count)
+                partial._reprove()
+            except BaseException:
+                partial.close()
+                raise
         return partial
 
     def _reprove(self) -> None:
@@ -105,6 +115,10 @@ class Partial:
 
         """
         self.advance(self.metainfo.layout.size)
+        with disk_faults("committing a blob"):
+            self._commit()
+
+    def _commit(self) -> None:
         if self._sha256.hexdigest() != self.metainfo.digest.hex:
             self.discard()
             raise Corrupt("the whole has another digest", digest=str(self.metainfo.digest))
@@ -126,6 +140,24 @@ class Partial:
     def _forget(self) -> None:
         self._pieces.unlink(missing_ok=True)
         self._meta.unlink(missing_ok=True)
+
+
+def idle(store: DiskStore, before_s: float) -> list[Digest]:
+    """Partial blobs not written to since ``before_s`` (seconds since the epoch)."""
+    found: list[Digest] = []
+    for path in store.partial_root.glob("*.data"):
+        try:
+            if path.stat().st_mtime < before_s:
+                found.append(Digest(path.stem))
+        except (FileNotFoundError, InvalidDigest):
+            continue
+    return found
+
+
+def remove(store: DiskStore, digest: Digest) -> None:
+    """Delete what there is of a partial blob, which nobody may have open."""
+    for suffix in (".pieces", ".data", ".meta"):
+        (store.partial_root / f"{digest.hex}{suffix}").unlink(missing_ok=True)
 
 
 def _same(path: Path, metainfo: Metainfo) -> bool:

@@ -94,7 +94,12 @@ class Uploads:
             session.catch_up()
             if offset != session.size:
                 raise InvalidRange("the session ends elsewhere", offset=offset, size=session.size)
-            durable.pwrite_all(session.fd, chunk, offset)
+            try:
+                durable.pwrite_all(session.fd, chunk, offset)
+            except OSError:
+                # Part of it may be written; a restart must not take it for accepted bytes.
+                os.ftruncate(session.fd, session.size)
+                raise
             session.feed(chunk)
             return session.size
 
@@ -117,6 +122,9 @@ class Uploads:
                     "the bytes have another digest", claimed=str(digest), found=str(found)
                 )
             metainfo = describe(digest, session.size, session.leaves)
+            with disk_faults("committing an upload"):
+                # The file may hold more than was hashed, if a write failed half-way.
+                os.ftruncate(session.fd, session.size)
             self._store.adopt(session.path, session.fd, metainfo)
             self._end(session_id, session)
             return metainfo
@@ -137,9 +145,14 @@ class Uploads:
         """Drop sessions not written to for ``idle_s``; returns how many."""
         count, oldest = 0, time.time() - idle_s
         for path in self._store.uploads_root.iterdir():
-            if _ID.fullmatch(path.name) and path.stat().st_mtime < oldest:
-                self.abort(path.name)
-                count += 1
+            if _ID.fullmatch(path.name) is None:
+                continue
+            try:
+                if path.stat().st_mtime < oldest:
+                    self.abort(path.name)
+                    count += 1
+            except (FileNotFoundError, NotFound):
+                continue  # Committed or aborted since it was listed.
         return count
 
     def _check_open(self, session: _Session) -> None:
@@ -166,7 +179,8 @@ class Uploads:
 
     def _end(self, session_id: str, session: _Session) -> None:
         session.over = True
+        # The file goes before the id: a request between the two must not resume it.
+        session.path.unlink(missing_ok=True)
         with self._lock:
             self._sessions.pop(session_id, None)
         os.close(session.fd)
-        session.path.unlink(missing_ok=True)

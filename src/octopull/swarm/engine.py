@@ -377,7 +377,7 @@ class Engine:
         for conn in sorted(self._pieces.askers(piece)):
             other = self._connections.get(conn)
             if other is not None and other.receiving != piece:
-                other.pipeline.take_back(piece)
+                other.pipeline.take_back(piece, now)
                 self._pieces.release(piece, conn)
                 self._send(other, Cancel(piece))
         self._fill(connection, now)

@@ -25,7 +25,7 @@ class Pipeline:
     piece_length: int
     strikes: int = 0
     _asked: dict[int, float] = field(default_factory=dict[int, float])
-    _late: set[int] = field(default_factory=set[int])
+    _late: dict[int, float] = field(default_factory=dict[int, float])
     _heard_at: float = 0.0
 
     @property
@@ -59,7 +59,7 @@ class Pipeline:
         if not self._asked and not self._late:
             return None
         silent = self._heard_at + self.limits.silence_s
-        return min(silent, min(self._asked.values(), default=silent))
+        return min(silent, *self._asked.values(), *self._late.values())
 
     def ask(self, piece: int, now: float) -> None:
         """Record that ``piece`` was requested at ``now``.
@@ -74,9 +74,13 @@ class Pipeline:
             raise Misuse("piece is already asked for on this connection", piece=piece)
         if not self._asked and not self._late:
             self._heard_at = now
-        patience_s = self.limits.request_s
-        patience_s += self.limits.depth_max * self.piece_length / self.limits.rate_bytes_per_s_min
-        self._asked[piece] = now + patience_s
+        self._asked[piece] = now + self._patience_s
+
+    @property
+    def _patience_s(self) -> float:
+        """Seconds an answer may take, whatever progress it makes."""
+        queued_bytes = self.limits.depth_max * self.piece_length
+        return self.limits.request_s + queued_bytes / self.limits.rate_bytes_per_s_min
 
     def heard(self, now: float) -> None:
         """Bytes of use came: silence begins anew."""
@@ -92,7 +96,7 @@ class Pipeline:
         if piece in self._asked:
             del self._asked[piece]
         elif piece in self._late:
-            self._late.remove(piece)
+            del self._late[piece]
         else:
             raise PeerFault("answer to no request", piece=piece)
         self._heard_at = now
@@ -105,23 +109,29 @@ class Pipeline:
         """Whether ``piece`` is asked for or late."""
         return piece in self._asked or piece in self._late
 
-    def take_back(self, piece: int) -> None:
-        """Want ``piece`` no more; unknown ones are ignored."""
+    def take_back(self, piece: int, now: float) -> None:
+        """Want ``piece`` no more; unknown ones are ignored. It must be answered all the same."""
         if self._asked.pop(piece, None) is not None:
-            self._late.add(piece)
+            self._late[piece] = now + self._patience_s
 
     def overdue(self, now: float) -> list[int]:
-        """Take back what has waited too long, oldest first; each time is a strike."""
+        """Take back what has waited too long, oldest first; each time is a strike.
+
+        So is a late piece that stays unanswered, or a peer could trickle one for ever.
+        """
         silent = self._heard_at + self.limits.silence_s <= now
         pieces = [piece for piece, due in self._asked.items() if silent or due <= now]
-        if pieces or (silent and self._late):
+        stuck = [piece for piece, due in self._late.items() if silent or due <= now]
+        if pieces or stuck:
             self.strikes += 1
             self._heard_at = now
+        for piece in stuck:
+            self._late[piece] = now + self._patience_s
         for piece in pieces:
-            self.take_back(piece)
+            self.take_back(piece, now)
         return pieces
 
     def validate(self) -> None:
         """Assert the class invariants; on in tests and simulation, off in service."""
         assert self.room >= 0
-        assert self._late.isdisjoint(self._asked)
+        assert not self._late.keys() & self._asked.keys()

@@ -138,7 +138,7 @@ class PeerNode:
         try:
             async with asyncio.timeout(HANDSHAKE_S):
                 await self._answer(sock)
-        except (OSError, TimeoutError, Fault) as error:
+        except (OSError, TimeoutError, ValueError, Fault) as error:
             log.debug("peer.refused", reason=str(error) or repr(error))
             sock.close()
         finally:
@@ -174,7 +174,8 @@ class PeerNode:
                 if theirs.peer.id != peer.id:
                     raise PeerFault("another peer answers there", peer=str(peer))
                 holds = handshake.check(theirs, swarm.metainfo)
-        except (OSError, TimeoutError, Fault) as error:
+        except (OSError, TimeoutError, ValueError, Fault) as error:
+            # ValueError: a host name that no resolver takes (UnicodeError of the IDNA codec).
             log.debug("peer.dial_failed", peer=str(peer), reason=str(error) or repr(error))
             if sock is not None:
                 sock.close()

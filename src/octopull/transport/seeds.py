@@ -42,7 +42,8 @@ class Seeds:
         self._store = store
         self._limits = limits
         self._swarms: dict[Digest, tuple[Swarm, BlobFile]] = {}
-        self._opening: dict[Digest, asyncio.Lock] = {}
+        self._opening: dict[Digest, asyncio.Task[Swarm]] = {}
+        self._over = False
 
     def swarms(self) -> list[Swarm]:
         """All that are open."""
@@ -63,14 +64,27 @@ class Seeds:
             NotFound: the store lacks it.
 
         """
-        lock = self._opening.setdefault(digest, asyncio.Lock())
-        try:
-            async with lock:
-                if digest not in self._swarms:
-                    self._swarms[digest] = await self._start(node, digest, namespace)
-                return self._swarms[digest][0]
-        finally:
-            self._opening.pop(digest, None)
+        if digest in self._swarms:
+            return self._swarms[digest][0]
+        opening = self._opening.get(digest)
+        if opening is None:
+            # Shared: a stranger whose handshake times out must not leave half a seed behind.
+            opening = asyncio.get_running_loop().create_task(self._open(node, digest, namespace))
+            self._opening[digest] = opening
+            opening.add_done_callback(lambda task: self._opened(digest, task))
+        return await asyncio.shield(opening)
+
+    def _opened(self, digest: Digest, task: asyncio.Task[Swarm]) -> None:
+        self._opening.pop(digest, None)
+        if not task.cancelled():
+            task.exception()  # Told to whoever waited, if anyone still did.
+
+    async def _open(self, node: PeerNode, digest: Digest, namespace: str) -> Swarm:
+        swarm, blob = await self._start(node, digest, namespace)
+        self._swarms[digest] = (swarm, blob)
+        if self._over:
+            self.close(digest, Reason.SHUTDOWN)
+        return swarm
 
     async def _start(
         self, node: PeerNode, digest: Digest, namespace: str
@@ -105,7 +119,8 @@ class Seeds:
             entry[1].close()
 
     def close_all(self) -> None:
-        """Stop seeding."""
+        """Stop seeding, for good."""
+        self._over = True
         for swarm, blob in self._swarms.values():
             swarm.close(Goodbye(Reason.SHUTDOWN))
             blob.close()

@@ -67,8 +67,13 @@ class Sender:
         A file number that was closed and given to another file would send that file's bytes.
         """
         if self._last is None:
+            try:
+                own = os.dup(fd)
+            except OSError as error:
+                self._lost(str(error))
+                return
             head = codec.encode(PieceHead(piece, length))
-            self._bodies.append(_Body(piece, os.dup(fd), offset, length, length, head))
+            self._bodies.append(_Body(piece, own, offset, length, length, head))
             self._want_to_write()
 
     def withdraw(self, piece: int) -> bool:

@@ -88,7 +88,17 @@ def test_a_malformed_manifest_is_invalid(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"nonsense", b"[]", b"null", b"[" * 100_000, b'{"a":' * 100_000, b"\xff"]
+    "content",
+    [
+        b"",
+        b"nonsense",
+        b"[]",
+        b"null",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"\xff",
+        b'{"a":"\xff"}',
+    ],
 )
 def test_what_is_no_json_object_is_invalid(content: bytes) -> None:
     with pytest.raises(InvalidManifest):

@@ -1,5 +1,9 @@
 import os
+import resource
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,8 +25,9 @@ from octopull.kernel.errors import (
     TooLarge,
     Unavailable,
 )  # fmt: skip
+from octopull.storage import partial as partials
 from octopull.storage.disk import DiskStore, Entry, describe
-from octopull.storage.eviction import EvictionPolicy, evict, victims
+from octopull.storage.eviction import EvictionPolicy, evict, partials_before_s, victims
 from octopull.storage.partial import Partial
 from octopull.storage.uploads import Uploads
 
@@ -139,6 +144,79 @@ def test_idle_sessions_expire(tmp_path: Path) -> None:
     assert uploads.expire(3600) == 1
     with pytest.raises(NotFound):
         uploads.size(session)
+
+
+@contextmanager
+def files_end_at(size: int) -> Iterator[None]:
+    """The kernel refuses to let a file of this process grow beyond ``size``."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_write_that_the_disk_cuts_short_never_reaches_a_blob(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path)
+    uploads = Uploads(store)
+    session = uploads.start()
+    uploads.append(session, 0, b"good")
+    with files_end_at(7), pytest.raises(Unavailable):
+        uploads.append(session, 4, b"JUNK that does not fit")
+    assert uploads.size(session) == 4
+    assert Uploads(store).size(session) == 4
+    uploads.commit(session, Digest.of(b"good"))
+    assert store.read(Digest.of(b"good"), 100) == b"good"
+
+
+def test_a_session_that_ends_while_others_expire_does_not_end_the_expiry(tmp_path: Path) -> None:
+    uploads = Uploads(DiskStore(tmp_path))
+    old = uploads.start()
+    os.utime(tmp_path / "uploads" / old, (0, 0))
+    (tmp_path / "uploads" / ("f" * 32)).symlink_to("gone")
+    assert uploads.expire(3600) == 1
+
+
+def test_an_ended_session_is_not_resumed_by_who_asks_in_between(tmp_path: Path) -> None:
+    uploads = Uploads(DiskStore(tmp_path))
+    session = uploads.start()
+    seen: list[str] = []
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            try:
+                uploads.size(session)
+            except NotFound:
+                seen.append("gone")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    uploads.abort(session)
+    ended.set()
+    asking.join()
+    with pytest.raises(NotFound):
+        uploads.size(session)
+    assert not files(tmp_path / "uploads")
+
+
+def test_idle_partials_are_found_and_removed(tmp_path: Path) -> None:
+    store, blob = DiskStore(tmp_path), os.urandom(LEAF_BYTES)
+    partial = Partial.open(store, metainfo_of(blob))
+    partial.close()
+    assert partials.idle(store, 0.0) == []
+    assert partials.idle(store, 2e9) == [Digest.of(blob)]
+    partials.remove(store, Digest.of(blob))
+    assert not files(tmp_path)
+
+
+def test_on_a_full_disk_every_partial_may_go_and_else_the_idle_ones() -> None:
+    policy = EvictionPolicy(idle_s=50.0, high_watermark=0.9, low_watermark=0.5)
+    assert partials_before_s(policy, 950, 1000, 1000.0) == 1000.0
+    assert partials_before_s(policy, 100, 1000, 1000.0) == 950.0
+    keep = EvictionPolicy(idle_s=0.0, high_watermark=0.9, low_watermark=0.5)
+    assert partials_before_s(keep, 100, 1000, 1000.0) == 0.0
 
 
 class UploadModel(RuleBasedStateMachine):

@@ -24,7 +24,7 @@ class PipelineModel(RuleBasedStateMachine):
         self.now = 0.0
         self.pipeline = Pipeline(LIMITS, 0)
         self.asked: dict[int, float] = {}
-        self.late: set[int] = set()
+        self.late: dict[int, float] = {}
         self.heard = 0.0
 
     @precondition(lambda self: len(self.asked) + len(self.late) < 3)
@@ -41,7 +41,7 @@ class PipelineModel(RuleBasedStateMachine):
         if piece in self.asked or piece in self.late:
             self.pipeline.answered(piece, self.now)
             self.asked.pop(piece, None)
-            self.late.discard(piece)
+            self.late.pop(piece, None)
             self.heard = self.now
         else:
             with pytest.raises(PeerFault):
@@ -59,18 +59,19 @@ class PipelineModel(RuleBasedStateMachine):
         due = [piece for piece, until in self.asked.items() if silent or until <= self.now]
         strikes = self.pipeline.strikes
         assert self.pipeline.overdue(self.now) == due
-        if due or (silent and self.late):
-            assert self.pipeline.strikes == strikes + 1
+        stuck = [piece for piece, until in self.late.items() if silent or until <= self.now]
+        assert self.pipeline.strikes == strikes + bool(due or stuck)
+        if due or stuck:
             self.heard = self.now
         for piece in due:
             del self.asked[piece]
-        self.late.update(due)
+        self.late.update(dict.fromkeys([*due, *stuck], self.now + 30))
 
     @invariant()
     def holds(self) -> None:
         self.pipeline.validate()
         assert self.pipeline.asked == list(self.asked)
-        assert self.pipeline.late == self.late
+        assert self.pipeline.late == set(self.late)
         assert self.pipeline.room == 3 - len(self.asked) - len(self.late)
 
 

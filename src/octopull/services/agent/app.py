@@ -10,6 +10,7 @@ from octopull.clients.tracker import AnnounceRequest, SwarmStatus, TrackerClient
 from octopull.config.services import AgentConfig, CacheSettings
 from octopull.http.client import Http
 from octopull.http.server import application
+from octopull.kernel.errors import Fault
 from octopull.kernel.peers import PeerKind
 from octopull.observability import logs, metrics
 from octopull.runtime.identity import peer_id
@@ -18,8 +19,9 @@ from octopull.runtime.tasks import Tasks
 from octopull.services.agent.api import Api
 from octopull.services.agent.blobs import Blobs
 from octopull.services.agent.registry_api import RegistryApi
+from octopull.storage import partial
 from octopull.storage.disk import DiskStore
-from octopull.storage.eviction import EvictionPolicy, evict
+from octopull.storage.eviction import EvictionPolicy, evict, partials_before_s
 from octopull.transport.announcing import Introduction
 from octopull.transport.node import PeerNode
 from octopull.transport.swarm import Swarm
@@ -55,7 +57,7 @@ async def run(
             app = application("agent")
             Api(blobs, tags, node, store).add_to(app)
             RegistryApi(blobs, tags).add_to(app)
-            tasks.start(_evict(store, config.cache), "evict")
+            tasks.start(_evict(store, blobs, config.cache), "evict")
             async with serve(app, "agent", config.listen, [tags.ready, tracker.ready]) as listening:
                 started(listening.with_peer(node.me.port))
                 await stop.wait()
@@ -76,15 +78,20 @@ WANTS = 30
 """Peers asked for per announce: more than a host connects to, since some will be full."""
 
 
-async def _evict(store: DiskStore, cache: CacheSettings) -> None:
+async def _evict(store: DiskStore, blobs: Blobs, cache: CacheSettings) -> None:
     policy = EvictionPolicy(
         idle_s=cache.idle_s,
         high_watermark=cache.high_watermark,
         low_watermark=cache.low_watermark,
     )
     while True:
-        gone = await asyncio.to_thread(evict, store, policy, time.time())
-        for digest in gone:
-            metrics.BLOBS_EVICTED.inc()
-            log.info("blob.evicted", digest=digest.short)
+        try:
+            for digest in await asyncio.to_thread(evict, store, policy, time.time()):
+                metrics.BLOBS_EVICTED.inc()
+                log.info("blob.evicted", digest=digest.short)
+            before_s = partials_before_s(policy, *store.disk_share(), time.time())
+            for digest in blobs.drop_idle_partials(partial.idle(store, before_s)):
+                log.info("partial.dropped", digest=digest.short)
+        except (Fault, OSError) as error:
+            log.warning("evict.failed", reason=str(error))
         await asyncio.sleep(cache.scan_s)

@@ -2,17 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from octopull.blob.metainfo import Metainfo
 from octopull.clients.tracker import TrackerClient
 from octopull.http.streams import BlobSource
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import NotFound, TooLarge, Unavailable
+from octopull.kernel.errors import Fault, NotFound, TooLarge, Unavailable
 from octopull.observability import logs
 from octopull.runtime.tasks import Tasks
 from octopull.services.agent.download import Download
+from octopull.storage import partial
 from octopull.storage.disk import DiskStore
 from octopull.storage.partial import Partial
 from octopull.swarm.limits import SwarmLimits
@@ -121,8 +122,11 @@ class Blobs:
 
     async def _download(self, namespace: str, digest: Digest) -> Download:
         """The download of ``digest``, started if there is none; shared by all who ask."""
-        if digest in self._downloads:
-            return self._downloads[digest]
+        while (current := self._downloads.get(digest)) is not None:
+            if not current.closing:
+                return current
+            await current.closed()
+            self._downloads.pop(digest, None)
         starting = self._starting.get(digest)
         if starting is None:
             if len(self._downloads) + len(self._starting) >= DOWNLOADS_MAX:
@@ -141,8 +145,8 @@ class Blobs:
     async def _start(self, namespace: str, digest: Digest) -> Download:
         assert self._node is not None
         metainfo = await self._metainfo(namespace, digest)
-        partial = await asyncio.to_thread(Partial.open, self._store, metainfo)
-        download = Download(self._node, partial, metainfo, namespace, self._limits)
+        opened = await asyncio.to_thread(Partial.open, self._store, metainfo)
+        download = Download(self._node, opened, metainfo, namespace, self._limits)
         self._downloads[digest] = download
         download.start(self._tasks, self._ended)
         return download
@@ -153,11 +157,24 @@ class Blobs:
     async def _seed_on(self, download: Download) -> None:
         """A finished download seeds until it is idle; the blob is pinned for as long."""
         digest = download.metainfo.digest
-        if download.failure is None:
-            with await asyncio.to_thread(self._store.open, digest):
-                await download.retired()
-        self._downloads.pop(digest, None)
-        await download.close(Reason.DONE)
+        try:
+            if download.failure is None:
+                with await asyncio.to_thread(self._store.open, digest):
+                    await download.retired()
+        except Fault as fault:
+            log.warning("seed.failed", digest=digest.short, reason=str(fault))
+        finally:
+            await download.close(Reason.DONE)
+            if self._downloads.get(digest) is download:
+                del self._downloads[digest]
+
+    def drop_idle_partials(self, idle: Sequence[Digest]) -> list[Digest]:
+        """Delete those of ``idle`` that no download of ours is at work on; returns them."""
+        mine = self._downloads.keys() | self._starting.keys()
+        gone = [digest for digest in idle if digest not in mine]
+        for digest in gone:
+            partial.remove(self._store, digest)
+        return gone
 
     async def _metainfo(self, namespace: str, digest: Digest) -> Metainfo:
         """From a tracker, waiting for one to come up for as long as the config says.

@@ -39,6 +39,9 @@ class Download:
         self._readers: dict[int, int] = {}
         self._next_reader = 0
         self._committed = False
+        self.closing = False
+        self._closed = asyncio.Event()
+        self._thread: asyncio.Future[None] | None = None
         self._failure: Fault | None = None
         engine = Engine(
             me=node.me.id,
@@ -75,6 +78,11 @@ class Download:
             except asyncio.CancelledError:
                 self._failure = Unavailable("shutting down")
                 raise
+            except Exception as error:
+                # Top of the task: without a failure every reader would wait for ever.
+                self._failure = Unavailable("the download failed inside the agent")
+                log.exception("download.broke", digest=self.metainfo.digest.short,
+                              reason=repr(error))  # fmt: skip
             finally:
                 self._tell_news()
                 ended(self)
@@ -96,15 +104,22 @@ class Download:
             prefix = layout.prefix_bytes(engine.prefix)
             if prefix > hashed:
                 hashed = prefix
-                await asyncio.to_thread(self._partial.advance, prefix)
+                await self._in_thread(self._partial.advance, prefix)
             elif not engine.complete:
                 await self._news.wait()
-        await asyncio.to_thread(self._partial.commit)
+        await self._in_thread(self._partial.commit)
         self._committed = True
         log.info("blob.pulled", digest=self.metainfo.digest.short, bytes=layout.size)
 
+    async def _in_thread(self, work: Callable[..., None], *arguments: object) -> None:
+        """Run ``work`` in a thread that ``close`` waits for, whatever becomes of the caller."""
+        if self.closing:
+            raise Unavailable("shutting down")
+        self._thread = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+        await asyncio.shield(self._thread)
+
     def _raise_failure(self) -> None:
-        failure = self.swarm.failure
+        failure = Unavailable("shutting down") if self.closing else self.swarm.failure
         if failure is not None:
             raise failure if isinstance(failure, Fault) else Unavailable(str(failure))
 
@@ -173,8 +188,22 @@ class Download:
             await self._change()
 
     async def close(self, reason: Reason) -> None:
-        """Leave the swarm and close the file, after writes under way; partial bytes stay."""
+        """Leave the swarm and close the file; partial bytes stay. May be called twice.
+
+        Threads at work on the file end first: a file number that was closed may be another
+        file's by then.
+        """
+        self.closing = True
         self.swarm.close(Goodbye(reason))
+        self._tell_news()
         while self.swarm.proving:
             await self._change()
-        await asyncio.to_thread(self._partial.close)
+        if self._thread is not None:
+            await asyncio.wait([self._thread])
+        if not self._closed.is_set():
+            self._closed.set()
+            self._partial.close()
+
+    async def closed(self) -> None:
+        """Until ``close`` is done with the file."""
+        await self._closed.wait()

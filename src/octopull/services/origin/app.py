@@ -7,7 +7,9 @@ from pathlib import Path
 from octopull.config.services import OriginConfig
 from octopull.http.client import Http
 from octopull.http.server import application
+from octopull.kernel.errors import Fault
 from octopull.kernel.peers import PeerKind
+from octopull.observability import logs
 from octopull.runtime.identity import peer_id
 from octopull.runtime.serving import Listening, serve
 from octopull.runtime.tasks import Tasks
@@ -21,6 +23,7 @@ from octopull.transport.node import PeerNode
 from octopull.transport.seeds import Seeds
 from octopull.transport.swarm import Swarm
 
+log = logs.get("origin")
 EXPIRE_EVERY_S = 600.0
 
 
@@ -56,5 +59,8 @@ async def run(
 
 async def _expire(uploads: Uploads, idle_s: float) -> None:
     while True:
-        await asyncio.to_thread(uploads.expire, idle_s)
+        try:
+            await asyncio.to_thread(uploads.expire, idle_s)
+        except (Fault, OSError) as error:
+            log.warning("uploads.expire_failed", reason=str(error))
         await asyncio.sleep(EXPIRE_EVERY_S)

@@ -1,6 +1,7 @@
 """The tracker's HTTP API: announces and metainfo."""
 
 import random
+import re
 import time
 
 import msgspec
@@ -15,7 +16,7 @@ from octopull.placement.handout import handout
 from octopull.placement.peer_table import PeerTable
 from octopull.services.tracker.sources import MetainfoCache, OriginPeers
 
-INFO_HASH_CHARS = 64
+_INFO_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Api:
@@ -77,14 +78,14 @@ def read_announce(body: bytes) -> AnnounceRequest:
     """
     try:
         told = msgspec.json.decode(body, type=AnnounceRequest)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Misuse(f"not an announce: {error}") from error
     if len(told.swarms) > SWARMS_MAX:
         raise Misuse("too many swarms in one announce", most=SWARMS_MAX)
     for swarm in told.swarms:
         Digest.parse(swarm.digest)
         names.namespace(swarm.namespace)
-        if len(swarm.info_hash) != INFO_HASH_CHARS or not swarm.info_hash.isalnum():
+        if _INFO_HASH.fullmatch(swarm.info_hash) is None:
             raise Misuse("an info hash has 64 hexadecimal characters")
         if swarm.wants < 0:
             raise Misuse("wants counts peers")
