@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients-installed demo test check clients faults format
+.PHONY: help setup clients-installed demo test check clients faults format bench-dataplane
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s'|'
@@ -27,8 +27,8 @@ test: setup clients-installed ## every test this machine can run; says what it s
 	$(RUN)/pytest
 
 check: setup ## format, lint, types, import contracts, fast tests: under a minute
-	$(RUN)/ruff format --check src tests examples
-	$(RUN)/ruff check src tests examples
+	$(RUN)/ruff format --check src tests examples bench
+	$(RUN)/ruff check src tests examples bench
 	$(RUN)/mypy
 	$(RUN)/lint-imports
 	$(RUN)/pytest tests/unit tests/model tests/scripts tests/tidy
@@ -39,6 +39,10 @@ clients: setup clients-installed ## the matrix of real clients alone
 faults: setup ## killed processes and damaged disks alone
 	$(RUN)/pytest tests/faults
 
+bench-dataplane: setup clients-installed ## the byte's way, each step against its rival; ARGS="--only serve"
+	@scripts/install-clients --rivals
+	PYTHONPATH=bench:examples:tests $(RUN)/python bench/dataplane.py $(ARGS)
+
 format: setup ## format and mend what can be mended
-	$(RUN)/ruff format src tests examples
-	$(RUN)/ruff check --fix src tests examples
+	$(RUN)/ruff format src tests examples bench
+	$(RUN)/ruff check --fix src tests examples bench

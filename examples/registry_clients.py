@@ -200,7 +200,8 @@ class Containerd:
 
     def __init__(self, sandbox: Path) -> None:
         self._sandbox = sandbox
-        self._ctr = ("ctr", "--address", sandbox / "containerd.sock")
+        self.socket = sandbox / "containerd.sock"
+        self._ctr = ("ctr", "--address", self.socket)
         self._daemon: _Daemon | None = None
 
     def start(self) -> None:
@@ -209,7 +210,7 @@ class Containerd:
         (box / "config.toml").write_text(
             f'version = 2\nroot = "{box}/root"\nstate = "{box}/state"\n'
             'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
-            f'[grpc]\naddress = "{box}/containerd.sock"\n'
+            f'[grpc]\naddress = "{self.socket}"\n'
         )
         words = ("containerd", "--config", box / "config.toml")
         self._daemon = _Daemon(words, box / "log", (*self._ctr, "version"))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,24 @@ class Process:
 
     def wait_for(self, path: Path) -> None:
         """Until the process wrote ``path``."""
+        self._wait_until(path.exists)
+
+    def wait_for_text(self, text: str) -> None:
+        """Until the process printed ``text``."""
+        self._wait_until(lambda: text in self.log.read_text())
+
+    def _wait_until(self, done: Callable[[], bool]) -> None:
         until = time.monotonic() + START_S
         pause = threading.Event()
-        while not path.exists():
+        while not done():
             alive = self._popen.poll() is None and time.monotonic() < until
             assert alive, self.log.read_text()
             pause.wait(0.02)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._popen.pid
 
     def kill(self) -> None:
         """kill -9, at once."""
@@ -64,7 +76,10 @@ def up(folder: Path, *words: str, prefix: tuple[str, ...] = ()) -> Iterator[dict
         assert process.stop() == 0, process.log.read_text()
 
 
-def agent_config(folder: Path, cluster: dict[str, Any], port: int, host: str = "127.0.0.1") -> Path:
+def agent_config(
+    folder: Path, cluster: dict[str, Any], port: int, host: str = "127.0.0.1",
+    tls: dict[str, str] | None = None,
+) -> Path:  # fmt: skip
     """A config file of one agent of ``cluster``."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {
@@ -72,7 +87,7 @@ def agent_config(folder: Path, cluster: dict[str, Any], port: int, host: str = "
             "data": str(folder / "data"),
             "trackers": [cluster["tracker"]],
             "tag_indexes": [cluster["tag_index"]],
-            "listen": {"host": host, "port": port},
+            "listen": {"host": host, "port": port, "tls": tls},
             "peer": {"listen": {"host": host, "port": 0}},
         }
     }

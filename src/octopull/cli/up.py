@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import click
@@ -42,7 +43,8 @@ async def _up(agents: int, data: Path, ports: Ports, ready_file: Path | None) ->
     async with running(data, agents, ports) as cluster:
         if ready_file is not None:
             partial = ready_file.with_name(f"{ready_file.name}.new")
-            partial.write_text(json.dumps(cluster.document(), indent=2))
+            document = {"pid": os.getpid(), **cluster.document()}
+            partial.write_text(json.dumps(document, indent=2))
             partial.replace(ready_file)
         click.echo(guide(cluster, data))
         await stop.wait()

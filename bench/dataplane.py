@@ -1,0 +1,63 @@
+"""The byte's way through octopull, step by step, each against the best a user would run instead.
+
+Each line runs octopull and its rival in turn and gives medians. Ratios are what counts:
+seconds are this machine's.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import click
+
+from harness import rivals
+from harness.pairs import Line, Result, measure
+from harness.report import save, show
+from lines import announcing, images, pulling, pushing, serving
+
+LINES = [
+    *serving.LINES, *pulling.LINES, *pushing.LINES, *announcing.LINES, *images.LINES,
+]  # fmt: skip
+NEEDS = ("nginx", "docker-registry", "curl", "sha256sum", "skopeo", "ctr", "containerd", "ip",
+         "tc", "openssl")  # fmt: skip
+RESULTS = Path(__file__).parent / "results" / "dataplane.json"
+
+
+@click.command(epilog="Example: make bench-dataplane ARGS='--only serve --only push-raw'")
+@click.option("--only", multiple=True, type=click.Choice([line.name for line in LINES]),
+              help="Run this line; may be repeated. Without it, all.")  # fmt: skip
+@click.option("--pairs", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path),
+              help="Where to work; 25 GB of a local disk. Without it, a temporary folder.")  # fmt: skip
+@click.option("--save/--no-save", "keep", default=True, help="Write the results file.")
+def main(only: tuple[str, ...], pairs: int, folder: Path | None, keep: bool) -> None:  # noqa: FBT001
+    """Measure the data path."""
+    missing = rivals.lacking(*NEEDS)
+    if missing:
+        raise click.ClickException(f"this machine lacks {', '.join(missing)}")
+    results = []
+    with tempfile.TemporaryDirectory(prefix="octopull-bench-", dir=folder) as root:
+        for line in LINES:
+            if not only or line.name in only:
+                results.append(_one(line, Path(root) / line.name, pairs))
+                if keep:
+                    save(results, RESULTS)
+    show(results, "octopull's data path; medians, and the median of the pairs' ratios")
+
+
+def _one(line: Line, folder: Path, pairs: int) -> Result:
+    click.echo(f"{line.name}: {line.prepare.__doc__ or ''}".strip(": "), err=True)
+    folder.mkdir()
+    try:
+        result = measure(line, folder, pairs)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    click.echo(
+        f"  {result.ours:.4g} against {result.rival:.4g} {result.unit}, ratio {result.ratio:.3f}",
+        err=True,
+    )
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""octopull as its users run it: the command ``octopull``, in processes of its own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.processes import cpu_s, peak_rss_mib
+from harness.rivals import free_port
+from support.cluster import Process, agent_config, up
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """``octopull up`` without agents: proxy, tag index, tracker and one origin in one process."""
+
+    proxy: str
+    document: dict[str, Any]
+    pid: int
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An agent in a process of its own."""
+
+    url: str
+    process: Process
+    config: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+
+@contextmanager
+def cluster(folder: Path, *words: str) -> Iterator[Cluster]:
+    """A cluster with its data in ``folder``."""
+    with up(folder, "--agents", "0", *words) as document:
+        yield Cluster(f"http://{document['proxy']}", document, document["pid"])
+
+
+@contextmanager
+def agent(
+    folder: Path, of: Cluster, host: str = "127.0.0.1", prefix: tuple[str, ...] = (),
+    tls: tuple[Path, Path] | None = None,
+) -> Iterator[Agent]:  # fmt: skip
+    """An agent of cluster ``of``; ``prefix`` runs it on another host."""
+    port = free_port("127.0.0.1")
+    files = {"certificate": str(tls[0]), "key": str(tls[1])} if tls else None
+    config = agent_config(folder, of.document, port, host, files)
+    process = Process(folder / "log", "agent", "--config", config, prefix=prefix)
+    try:
+        process.wait_for_text(f"agent listens on {host}:{port}")
+        yield Agent(f"{'https' if tls else 'http'}://{host}:{port}", process, config)
+    finally:
+        process.stop()
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """A tracker in a process of its own."""
+
+    url: str
+    pid: int
+
+
+@contextmanager
+def tracker(folder: Path, of: Cluster) -> Iterator[Tracker]:
+    """A tracker of cluster ``of``."""
+    folder.mkdir(parents=True)
+    port = free_port("127.0.0.1")
+    config = folder / "tracker.yaml"
+    listen = {"host": "127.0.0.1", "port": port}
+    settings = {"origins": of.document["origins"], "replicas": 1, "listen": listen}
+    config.write_text(yaml.safe_dump({"tracker": settings}))
+    process = Process(folder / "log", "tracker", "--config", config)
+    try:
+        process.wait_for_text(f"tracker listens on 127.0.0.1:{port}")
+        yield Tracker(f"http://127.0.0.1:{port}", process.pid)
+    finally:
+        process.stop()
+
+
+@dataclass
+class Meter:
+    """CPU seconds of service processes between two readings."""
+
+    pids: list[int]
+    _before: float = 0.0
+
+    def start(self) -> None:
+        self._before = cpu_s(self.pids)
+
+    def used_s(self) -> float:
+        return cpu_s(self.pids) - self._before
+
+    def rss_mib(self) -> float:
+        return peak_rss_mib(self.pids)

@@ -1,0 +1,95 @@
+"""Announces at one tracker process, against a handler of the same server that does nothing."""
+
+import asyncio
+import json
+import random
+import statistics
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from harness import load, ours, rivals
+from harness.ours import Meter
+from harness.pairs import Line, Sample, Sides
+
+HOSTS = 15_000
+SWARMS = 200
+IDENTITY_BYTES = 300
+COUNT = 20_000
+"""Announces per run."""
+
+PACE_PER_S = 3_000
+
+
+def announces(seed: int) -> list[bytes]:
+    """One announce of each host, in a swarm of its own choice, as an HTTP request."""
+    chance = random.Random(seed)
+    return [
+        load.post("/announce", _announce(host, chance.randrange(SWARMS))) for host in range(HOSTS)
+    ]
+
+
+def _announce(host: int, swarm: int) -> bytes:
+    name = sha256(f"host {host}".encode()).hexdigest()
+    peer = {"id": name[:40], "host": f"{host}.hosts.example", "port": 6881, "kind": "agent",
+            "zone": "zone"}  # fmt: skip
+    peer["host"] = "h" * (IDENTITY_BYTES - len(json.dumps(peer))) + str(peer["host"])
+    digest = sha256(f"swarm {swarm}".encode()).hexdigest()
+    status = {"info_hash": digest, "digest": f"sha256:{digest}", "namespace": "bench",
+              "complete": host % 4 == 0, "wants": 30}  # fmt: skip
+    return json.dumps({"peer": peer, "swarms": [status]}).encode()
+
+
+@contextmanager
+def _rate(folder: Path) -> Iterator[Sides]:
+    """Announces per second, as many as it takes."""
+    with _services(folder) as (tracker, noop, meter):
+        requests = announces(1)
+
+        def flood(url: str) -> Sample:
+            return Sample(asyncio.run(load.flood(url, requests, COUNT)))
+
+        yield Sides(lambda: flood(tracker), lambda: flood(noop), meter.rss_mib)
+
+
+@contextmanager
+def _latency(folder: Path) -> Iterator[Sides]:
+    """The 99th percentile of the time to an answer, at a steady pace."""
+    with _services(folder) as (tracker, noop, meter):
+        requests = announces(1)
+
+        def paced(url: str) -> Sample:
+            took_s = asyncio.run(load.paced(url, requests, PACE_PER_S, COUNT))
+            return Sample(statistics.quantiles(took_s, n=100)[98] * 1000)
+
+        yield Sides(lambda: paced(tracker), lambda: paced(noop), meter.rss_mib)
+
+
+@contextmanager
+def _services(folder: Path) -> Iterator[tuple[str, str, Meter]]:
+    """A tracker that knows all hosts already, and the server that does nothing."""
+    with ExitStack() as stack:
+        cluster = stack.enter_context(ours.cluster(folder / "cluster"))
+        tracker = stack.enter_context(ours.tracker(folder / "tracker", cluster))
+        noop = stack.enter_context(_noop(folder / "noop"))
+        requests = announces(0)
+        asyncio.run(load.flood(tracker.url, requests, len(requests)))
+        yield tracker.url, noop, Meter([tracker.pid])
+
+
+@contextmanager
+def _noop(folder: Path) -> Iterator[str]:
+    folder.mkdir(parents=True)
+    port = rivals.free_port("127.0.0.1")
+    with rivals.running(folder, f"http://127.0.0.1:{port}", sys.executable,
+                        Path(__file__).parents[1] / "noop_server.py", str(port)) as rival:  # fmt: skip
+        yield rival.url
+
+
+LINES = [
+    Line("announce", "req/s", "a no-op handler of the same server", _rate, ">= 0.5"),
+    Line("announce-p99", "ms", "a no-op handler of the same server", _latency,
+         "p99 < 50 ms at 3,000/s"),
+]  # fmt: skip
