@@ -90,7 +90,7 @@ async def test_what_nobody_has_is_not_found_and_not_down(http: Http, cluster: Cl
 
 async def test_an_origin_that_is_down_is_no_404(http: Http, tmp_path: Path) -> None:
     from octopull.config.services import AgentConfig
-    from octopull.runtime.serving import Listening
+    from octopull.http.serving import Listening
     from octopull.services.agent.app import run
 
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()

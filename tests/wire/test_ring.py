@@ -11,9 +11,9 @@ import pytest
 from octopull.clients.origin import OriginCluster
 from octopull.config.services import Listen, OriginConfig
 from octopull.http.client import Http
+from octopull.http.serving import Listening
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import InvalidDigest, NotFound, Unavailable
-from octopull.runtime.serving import Listening
 from octopull.services.origin.app import run
 from support.cluster import content
 

@@ -17,7 +17,7 @@ from octopull.config.services import (
     TagIndexConfig,
     TrackerConfig,
 )  # fmt: skip
-from octopull.runtime.serving import Listening
+from octopull.http.serving import Listening
 from octopull.services.agent.app import run as run_agent
 from octopull.services.origin.app import run as run_origin
 from octopull.services.proxy.app import run as run_proxy

@@ -17,10 +17,10 @@ from octopull.config.services import (
     TagIndexConfig,
     TrackerConfig,
 )  # fmt: skip
+from octopull.http.serving import Listening
 from octopull.observability import logs
 from octopull.observability.logs import LogFormat
 from octopull.runtime.files import raise_file_limit
-from octopull.runtime.serving import Listening
 from octopull.services.agent.app import run as run_agent
 from octopull.services.origin.app import run as run_origin
 from octopull.services.proxy.app import run as run_proxy

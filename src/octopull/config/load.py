@@ -4,7 +4,8 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 import yaml
@@ -102,6 +103,9 @@ def _build(shape: type[T], where: str, values: Any, errors: list[str]) -> T | No
 
 
 def _value(hint: Any, where: str, value: Any, errors: list[str]) -> Any:
+    if isinstance(hint, UnionType) and value is not None:
+        # "None, or one of ours": the only union of objects that configuration has.
+        (hint,) = (one for one in get_args(hint) if one is not NoneType)
     if is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, where, value, errors)
     try:

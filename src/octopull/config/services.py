@@ -8,11 +8,21 @@ LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """PEM files of a server: its certificate, with the chain behind it, and its key."""
+
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
     """Where a server listens; port 0 takes any free one."""
 
     host: str = LOOPBACK
     port: int = 0
+    tls: Tls | None = None
+    """Without it, HTTP in clear."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 65536:

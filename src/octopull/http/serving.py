@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 
 from octopull.config.services import Listen
+from octopull.http.tls import TlsServer, listening
 from octopull.kernel.errors import Fault, Unavailable
 from octopull.observability import logs, metrics
+from octopull.security.tls import server_context
 
 SHUTDOWN_S = 10.0
 """How long requests under way may go on after a stop was asked for."""
@@ -24,11 +26,17 @@ class Listening:
     host: str
     port: int
     peer_port: int = 0
+    secure: bool = False
 
     @property
     def address(self) -> str:
         """``host:port``; an IPv6 host in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """``http://host:port``, or ``https`` where it speaks TLS."""
+        return f"{'https' if self.secure else 'http'}://{self.address}"
 
     def with_peer(self, port: int) -> "Listening":
         """The same service, whose peer port is ``port``."""
@@ -50,17 +58,33 @@ async def serve(
     _add_standing_routes(app, checks)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
-    site = web.TCPSite(runner, listen.host, listen.port)
     try:
+        async with _site(runner, listen) as port:
+            where = Listening(service, listen.host, port, secure=listen.tls is not None)
+            logs.get(service).info("service.listening", address=where.url)
+            yield where
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def _site(runner: web.AppRunner, listen: Listen) -> AsyncIterator[int]:
+    """Accept connections until the block ends; the port."""
+    if listen.tls is None:
+        site = web.TCPSite(runner, listen.host, listen.port)
         try:
             await site.start()
         except OSError as error:
             raise Unavailable(f"cannot listen on {listen.host}:{listen.port}: {error}") from error
-        listening = Listening(service, listen.host, runner.addresses[0][1])
-        logs.get(service).info("service.listening", address=listening.address)
-        yield listening
+        yield runner.addresses[0][1]
+        return
+    context = server_context(listen.tls)
+    assert runner.server is not None
+    server = TlsServer(listening(listen.host, listen.port), context, runner.server)
+    try:
+        yield server.port
     finally:
-        await runner.cleanup()
+        await server.close()
 
 
 def _add_standing_routes(app: web.Application, checks: Sequence[Check]) -> None:

@@ -10,12 +10,12 @@ from typing import Protocol
 import aiohttp
 from aiohttp import web
 
+from octopull.http.tls import TlsTransport
 from octopull.kernel.errors import Fault
 from octopull.observability import logs
 from octopull.oci.ranges import Span, parse_range
 
 log = logs.get("http")
-COPY_BYTES = 1024 * 1024
 
 
 class BlobSource(Protocol):
@@ -133,19 +133,8 @@ async def _send(request: web.Request, source: BlobSource, fd: int, start: int, l
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the client went away")
-        if transport.get_extra_info("sslcontext") is None:
-            await loop.sendfile(transport, file, start, proven - start)  # type: ignore[arg-type]
+        if isinstance(transport, TlsTransport):
+            await transport.send_file(fd, start, proven - start)
         else:
-            await _copy(request, fd, start, proven)
+            await loop.sendfile(transport, file, start, proven - start)  # type: ignore[arg-type]
         start = proven
-
-
-async def _copy(request: web.Request, fd: int, start: int, end: int) -> None:
-    """TLS in user space has no sendfile: read in a thread, write with backpressure."""
-    while start < end:
-        chunk = await asyncio.to_thread(os.pread, fd, min(COPY_BYTES, end - start), start)
-        if not chunk or request.transport is None:
-            raise ConnectionResetError("the file or the client went away")
-        request.transport.write(chunk)
-        await request.protocol._drain_helper()  # noqa: SLF001 - aiohttp offers no public wait at this level
-        start += len(chunk)

@@ -10,11 +10,11 @@ from octopull.clients.tracker import AnnounceRequest, SwarmStatus, TrackerClient
 from octopull.config.services import AgentConfig, CacheSettings
 from octopull.http.client import Http
 from octopull.http.server import application
+from octopull.http.serving import Listening, serve
 from octopull.kernel.errors import Fault
 from octopull.kernel.peers import PeerKind
 from octopull.observability import logs, metrics
 from octopull.runtime.identity import peer_id
-from octopull.runtime.serving import Listening, serve
 from octopull.runtime.tasks import Tasks
 from octopull.services.agent.api import Api
 from octopull.services.agent.blobs import Blobs

@@ -118,6 +118,10 @@ class Blobs:
 
         """
         self._seeds.close(digest, Reason.SHUTDOWN)
+        download = self._downloads.get(digest)
+        if download is not None and download.committed:
+            download.leave()
+            await download.closed()
         await asyncio.to_thread(self._store.delete, digest)
 
     async def _download(self, namespace: str, digest: Digest) -> Download:

@@ -39,6 +39,7 @@ class Download:
         self._readers: dict[int, int] = {}
         self._next_reader = 0
         self._committed = False
+        self._leaving = False
         self.closing = False
         self._closed = asyncio.Event()
         self._thread: asyncio.Future[None] | None = None
@@ -182,9 +183,19 @@ class Download:
                 raise self._failure
             await self._change()
 
+    @property
+    def committed(self) -> bool:
+        """Whether the blob is in the store."""
+        return self._committed
+
+    def leave(self) -> None:
+        """Seed no longer than now."""
+        self._leaving = True
+        self._tell_news()
+
     async def retired(self) -> None:
-        """Until the swarm has no more use for us."""
-        while not self.swarm.retired:
+        """Until the swarm has no more use for us, or we were told to leave."""
+        while not self.swarm.retired and not self._leaving:
             await self._change()
 
     async def close(self, reason: Reason) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from octopull.config.services import OriginConfig
 from octopull.http.client import Http
 from octopull.http.server import application
+from octopull.http.serving import Listening, serve
 from octopull.kernel.errors import Fault
 from octopull.kernel.peers import PeerKind
 from octopull.observability import logs
 from octopull.runtime.identity import peer_id
-from octopull.runtime.serving import Listening, serve
 from octopull.runtime.tasks import Tasks
 from octopull.services.origin.api import Api
 from octopull.services.origin.copies import Copies

@@ -10,10 +10,10 @@ from octopull.clients.tag_index import TagIndex
 from octopull.config.services import ProxyConfig
 from octopull.http.client import Http
 from octopull.http.server import application
+from octopull.http.serving import Listening, serve
 from octopull.kernel import names
 from octopull.kernel.errors import Unsupported
 from octopull.oci.listing import Page
-from octopull.runtime.serving import Listening, serve
 from octopull.services.proxy.blobs import BlobsApi
 from octopull.services.proxy.manifests import ManifestsApi
 from octopull.services.proxy.responses import VERSION_HEADER

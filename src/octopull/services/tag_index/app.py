@@ -8,7 +8,7 @@ from octopull.clients.origin import OriginCluster
 from octopull.config.services import TagIndexConfig
 from octopull.http.client import Http
 from octopull.http.server import application
-from octopull.runtime.serving import Listening, serve
+from octopull.http.serving import Listening, serve
 from octopull.services.tag_index.api import Api
 from octopull.services.tag_index.store import TagStore
 

@@ -8,8 +8,8 @@ from octopull.clients.origin import OriginCluster
 from octopull.config.services import TrackerConfig
 from octopull.http.client import Http
 from octopull.http.server import application
+from octopull.http.serving import Listening, serve
 from octopull.placement.peer_table import PeerTable
-from octopull.runtime.serving import Listening, serve
 from octopull.runtime.tasks import Tasks
 from octopull.services.tracker.api import Api
 from octopull.services.tracker.sources import MetainfoCache, OriginPeers
