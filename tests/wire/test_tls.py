@@ -134,8 +134,7 @@ async def test_strangers_that_speak_no_tls_are_turned_away(
 async def test_old_versions_of_tls_are_refused(server: Listening) -> None:
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
-    with pytest.warns(DeprecationWarning):
-        old.minimum_version = ssl.TLSVersion.TLSv1
+    with pytest.warns(DeprecationWarning, match="TLSv1_1 is deprecated"):
         old.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, ConnectionResetError)):
         await asyncio.open_connection(server.host, server.port, ssl=old, server_hostname="x")

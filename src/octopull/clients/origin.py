@@ -1,6 +1,8 @@
 """How the other services speak to the origins: blobs by their owners, uploads by token."""
 
+import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import blake2b
@@ -8,14 +10,19 @@ from hashlib import blake2b
 import aiohttp
 
 from octopull.blob.metainfo import METAINFO_BYTES_MAX, Metainfo
+from octopull.blob.start import Start
+from octopull.clients import starts
 from octopull.clients.failover import first, first_holder
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Corrupt, InvalidName, NotFound
+from octopull.kernel.errors import Corrupt, Fault, InvalidName, NotFound
 from octopull.kernel.peers import Peer
+from octopull.observability import logs
 from octopull.placement.health import Health
 from octopull.placement.rendezvous import owners
 
+log = logs.get("origins")
+STARTS_S = 10.0
 UPLOAD_IDLE_S = 60.0
 COMMIT_S = 600.0
 """A commit may copy the blob to other owners before it is answered."""
@@ -107,6 +114,27 @@ class OriginCluster:
         if metainfo.digest != digest:
             raise Corrupt("an origin sent another blob's metainfo", digest=str(digest))
         return metainfo
+
+    async def starts(self, namespace: str, digests: Sequence[Digest]) -> list[Start]:
+        """How to begin with ``digests``; what its first owner can't tell is left out."""
+        by_host: dict[str, list[Digest]] = {}
+        for digest in digests:
+            host = self._health.order(self._preference(digest), time.monotonic())[0]
+            by_host.setdefault(host, []).append(digest)
+        answers = await asyncio.gather(
+            *(self._starts_of(host, namespace, asked) for host, asked in by_host.items())
+        )
+        return [one for answer in answers for one in answer]
+
+    async def _starts_of(self, host: str, namespace: str, digests: Sequence[Digest]) -> list[Start]:
+        async def ask(host: str) -> list[Start]:
+            return await starts.ask(self._http, host, namespace, digests, STARTS_S)
+
+        try:
+            return await first([host], self._health, ask)
+        except Fault as fault:
+            log.info("starts.failed", host=host, reason=str(fault))
+            return []
 
     async def peer(self, host: str) -> Peer:
         """Where the origin at ``host`` listens for peers."""

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from octopull.blob.metainfo import METAINFO_BYTES_MAX, Metainfo
+from octopull.blob.start import Start
+from octopull.clients import starts
 from octopull.clients.failover import first
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
@@ -12,6 +14,7 @@ from octopull.kernel.errors import Corrupt
 from octopull.kernel.peers import Peer
 from octopull.placement.health import Health
 
+STARTS_S = 15.0
 SWARMS_MAX = 1000
 """Swarms in one announce."""
 
@@ -79,6 +82,19 @@ class TrackerClient:
         if metainfo.digest != digest:
             raise Corrupt("a tracker sent another blob's metainfo", digest=str(digest))
         return metainfo
+
+    async def starts(self, namespace: str, digests: Sequence[Digest]) -> list[Start]:
+        """How to begin with ``digests``; what the tracker can't tell is left out.
+
+        Raises:
+            Unavailable: no tracker answers. Corrupt: it answered something else.
+
+        """
+
+        async def ask(host: str) -> list[Start]:
+            return await starts.ask(self._http, host, namespace, digests, STARTS_S)
+
+        return await first(self._hosts, self._health, ask)
 
     async def ready(self) -> None:
         """Raises Unavailable when no tracker answers."""

@@ -18,8 +18,8 @@ from octopull.oci.ranges import Span, parse_range
 log = logs.get("http")
 
 
-class BlobSource(Protocol):
-    """A blob that may still be arriving; ``fd`` stays open while it is sent."""
+class FileSource(Protocol):
+    """A blob in a file that may still be arriving; ``fd`` stays open while it is sent."""
 
     @property
     def size(self) -> int:
@@ -42,6 +42,18 @@ class BlobSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryBlob:
+    """A small blob in memory, proven."""
+
+    content: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole blob."""
+        return len(self.content)
+
+
+@dataclass(frozen=True, slots=True)
 class _File:
     """As much of a file object as ``loop.sendfile`` needs; the position is not used."""
 
@@ -49,6 +61,9 @@ class _File:
 
     def fileno(self) -> int:
         return self.fd
+
+
+BlobSource = FileSource | MemoryBlob
 
 
 async def send_blob(
@@ -65,6 +80,8 @@ async def send_blob(
         Fault: the first byte will not come.
 
     """
+    if isinstance(source, MemoryBlob):
+        return await _answer(request, source, -1, headers)
     # A file number of our own: the source may be closed while a slow client still reads.
     fd = os.dup(source.fd)
     try:
@@ -86,11 +103,14 @@ async def _answer(
     if request.method == "HEAD":
         await response.prepare(request)
         return response
-    if length:
+    if length and not isinstance(source, MemoryBlob):
         await source.proven(start)
     await response.prepare(request)
     async with _whole_or_cut(request):
-        await _send(request, source, fd, start, length)
+        if isinstance(source, MemoryBlob):
+            await response.write(memoryview(source.content)[start : start + length])
+        else:
+            await _send(request, source, fd, start, length)
         await response.write_eof()
     return response
 
@@ -126,7 +146,7 @@ def content_range(span: Span, size: int) -> str:
     return f"bytes {span.start}-{span.start + span.length - 1}/{size}"
 
 
-async def _send(request: web.Request, source: BlobSource, fd: int, start: int, length: int) -> None:
+async def _send(request: web.Request, source: FileSource, fd: int, start: int, length: int) -> None:
     end, file, loop = start + length, _File(fd), asyncio.get_running_loop()
     while start < end:
         proven = min(end, await source.proven(start))

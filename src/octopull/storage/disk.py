@@ -19,6 +19,7 @@ from typing import Self
 from octopull.blob.hashing import LeafHasher
 from octopull.blob.layout import Layout, piece_length_for
 from octopull.blob.metainfo import Metainfo
+from octopull.blob.start import INLINE_BYTES_MAX, Inline, Start
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, InvalidDigest, NotFound, TooLarge, Unavailable
 from octopull.storage import durable
@@ -168,6 +169,28 @@ class DiskStore:
         except (FileNotFoundError, Corrupt):
             pass
         return self._remake_metainfo(digest)
+
+    def start(self, digest: Digest) -> Start:
+        """The blob's bytes if it is of one piece, else its metainfo.
+
+        Raises:
+            NotFound: the blob isn't here.
+
+        """
+        if self.stat(digest) <= INLINE_BYTES_MAX:
+            return Inline(digest, self.read(digest, INLINE_BYTES_MAX))
+        return self.metainfo(digest)
+
+    def put(self, digest: Digest, content: bytes) -> None:
+        """Store a proven blob from memory; durable when this returns.
+
+        Its metainfo is made when somebody asks for it: small blobs seldom are.
+        """
+        target = self.path(digest)
+        with disk_faults("storing a blob"):
+            durable.make_folder(target.parent)
+            if not target.exists():
+                durable.put(target, content)
 
     def _remake_metainfo(self, digest: Digest) -> Metainfo:
         hasher = LeafHasher()

@@ -6,15 +6,17 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from octopull.blob.metainfo import Metainfo
+from octopull.blob.start import Inline
 from octopull.clients.tracker import TrackerClient
-from octopull.http.streams import BlobSource
+from octopull.http.streams import BlobSource, MemoryBlob
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault, NotFound, TooLarge, Unavailable
 from octopull.observability import logs
 from octopull.runtime.tasks import Tasks
 from octopull.services.agent.download import Download
+from octopull.services.agent.starts import Starts
 from octopull.storage import partial
-from octopull.storage.disk import DiskStore
+from octopull.storage.disk import BlobFile, DiskStore
 from octopull.storage.partial import Partial
 from octopull.swarm.limits import SwarmLimits
 from octopull.swarm.messages import Handshake, Reason
@@ -26,6 +28,10 @@ log = logs.get("agent")
 RETRY_S = 0.2
 RETRY_S_MAX = 2.0
 DOWNLOADS_MAX = 1000
+"""Blobs on their way at once."""
+
+SEEDING_MAX = 1000
+"""Downloads that seed on; the oldest leaves for one more, and is opened again when asked for."""
 
 
 class Blobs:
@@ -40,6 +46,7 @@ class Blobs:
         self._metainfo_wait_s = metainfo_wait_s
         self._limits = SwarmLimits()
         self._seeds = Seeds(store, self._limits)
+        self._starts = Starts(store, tracker, tasks)
         self._downloads: dict[Digest, Download] = {}
         self._starting: dict[Digest, asyncio.Task[Download]] = {}
         self._node: PeerNode | None = None
@@ -61,6 +68,10 @@ class Blobs:
             return download.swarm if same else None
         return await self._seeds.answer(self._node, theirs)
 
+    def expect(self, namespace: str, digests: Sequence[Digest]) -> None:
+        """Somebody will soon ask for ``digests``: learn how to begin with them."""
+        self._starts.expect(namespace, digests)
+
     async def size(self, namespace: str, digest: Digest) -> int:
         """Bytes of the blob, without fetching it.
 
@@ -68,6 +79,9 @@ class Blobs:
             NotFound: the cluster lacks it. Unavailable: nobody can tell.
 
         """
+        content = self._starts.content(digest)
+        if content is not None:
+            return len(content)
         try:
             return await asyncio.to_thread(self._store.stat, digest)
         except NotFound:
@@ -83,16 +97,32 @@ class Blobs:
             NotFound: the cluster lacks it. Unavailable: nobody can tell.
 
         """
+        source = await self._source(namespace, digest)
         try:
-            blob = await asyncio.to_thread(self._store.open, digest)
+            if isinstance(source, Download) and source.size == 0:
+                await source.wait()
+            yield source
+        finally:
+            if isinstance(source, BlobFile):
+                source.close()
+
+    async def _source(self, namespace: str, digest: Digest) -> BlobFile | MemoryBlob | Download:
+        content = self._starts.content(digest)
+        if content is not None:
+            return MemoryBlob(content)
+        try:
+            return await asyncio.to_thread(self._store.open, digest)
         except NotFound:
-            download = await self._download(namespace, digest)
-            if download.size == 0:
-                await download.wait()
-            yield download
-            return
-        with blob:
-            yield blob
+            return await self._begin(namespace, digest)
+
+    async def _begin(self, namespace: str, digest: Digest) -> MemoryBlob | Download:
+        """A blob that is not here: in memory if it is small, else on its way."""
+        if digest in self._downloads or digest in self._starting:
+            return await self._download(namespace, digest, None)
+        start = await self._starts.of(namespace, digest)
+        if isinstance(start, Inline):
+            return MemoryBlob(start.content)
+        return await self._download(namespace, digest, start)
 
     async def read(self, namespace: str, digest: Digest, bytes_max: int) -> bytes:
         """The whole of a small blob, such as a manifest.
@@ -101,13 +131,13 @@ class Blobs:
             as ``open``; TooLarge: beyond ``bytes_max``.
 
         """
-        try:
-            return await asyncio.to_thread(self._store.read, digest, bytes_max)
-        except NotFound:
-            download = await self._download(namespace, digest)
-            if download.size > bytes_max:
-                raise TooLarge("beyond the limit", bytes_max=bytes_max) from None
-            await download.wait()
+        async with self.open(namespace, digest) as source:
+            if source.size > bytes_max:
+                raise TooLarge("beyond the limit", bytes_max=bytes_max)
+            if isinstance(source, MemoryBlob):
+                return source.content
+            if isinstance(source, Download):
+                await source.wait()
             return await asyncio.to_thread(self._store.read, digest, bytes_max)
 
     async def delete(self, digest: Digest) -> None:
@@ -118,13 +148,16 @@ class Blobs:
 
         """
         self._seeds.close(digest, Reason.SHUTDOWN)
+        self._starts.forget(digest)
         download = self._downloads.get(digest)
         if download is not None and download.committed:
             download.leave()
             await download.closed()
         await asyncio.to_thread(self._store.delete, digest)
 
-    async def _download(self, namespace: str, digest: Digest) -> Download:
+    async def _download(
+        self, namespace: str, digest: Digest, metainfo: Metainfo | None
+    ) -> Download:
         """The download of ``digest``, started if there is none; shared by all who ask."""
         while (current := self._downloads.get(digest)) is not None:
             if not current.closing:
@@ -133,10 +166,12 @@ class Blobs:
             self._downloads.pop(digest, None)
         starting = self._starting.get(digest)
         if starting is None:
-            if len(self._downloads) + len(self._starting) >= DOWNLOADS_MAX:
+            if self._arriving >= DOWNLOADS_MAX:
                 raise Unavailable("too many downloads at once", most=DOWNLOADS_MAX)
             # Shared: one caller that leaves must not take the others' download with it.
-            starting = asyncio.get_running_loop().create_task(self._start(namespace, digest))
+            starting = asyncio.get_running_loop().create_task(
+                self._start(namespace, digest, metainfo)
+            )
             self._starting[digest] = starting
             starting.add_done_callback(lambda task: self._started(digest, task))
         return await asyncio.shield(starting)
@@ -146,9 +181,16 @@ class Blobs:
         if not task.cancelled():
             task.exception()
 
-    async def _start(self, namespace: str, digest: Digest) -> Download:
+    @property
+    def _arriving(self) -> int:
+        """Downloads that are not whole yet."""
+        under_way = sum(not download.committed for download in self._downloads.values())
+        return under_way + len(self._starting)
+
+    async def _start(self, namespace: str, digest: Digest, metainfo: Metainfo | None) -> Download:
         assert self._node is not None
-        metainfo = await self._metainfo(namespace, digest)
+        if metainfo is None:
+            metainfo = await self._metainfo(namespace, digest)
         opened = await asyncio.to_thread(Partial.open, self._store, metainfo)
         download = Download(self._node, opened, metainfo, namespace, self._limits)
         self._downloads[digest] = download
@@ -157,6 +199,9 @@ class Blobs:
 
     def _ended(self, download: Download) -> None:
         self._tasks.start(self._seed_on(download), "seed on")
+        seeding = [one for one in self._downloads.values() if one.committed]
+        if len(seeding) > SEEDING_MAX:
+            seeding[0].leave()
 
     async def _seed_on(self, download: Download) -> None:
         """A finished download seeds until it is idle; the blob is pinned for as long."""

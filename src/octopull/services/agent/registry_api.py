@@ -14,7 +14,7 @@ from octopull.kernel.errors import NotFound, TooLarge, Unsupported
 from octopull.kernel.names import TagName
 from octopull.oci.errors import OciCode, exact
 from octopull.oci.listing import Page
-from octopull.oci.manifests import MANIFEST_BYTES_MAX, media_type_of
+from octopull.oci.manifests import MANIFEST_BYTES_MAX, parse
 from octopull.services.agent.blobs import Blobs
 
 VERSION_HEADER = {"Docker-Distribution-Api-Version": "registry/2.0"}
@@ -53,9 +53,11 @@ class RegistryApi:
         except (NotFound, TooLarge) as fault:
             raise exact(NotFound("no such manifest", reference=str(reference)),
                       OciCode.MANIFEST_UNKNOWN) from fault  # fmt: skip
+        manifest = parse(content, None)
+        self._blobs.expect(repository, [one.digest for one in manifest.references])
         headers = {
             **VERSION_HEADER,
-            "Content-Type": media_type_of(content),
+            "Content-Type": manifest.media_type.value,
             "Docker-Content-Digest": str(digest),
             "Content-Length": str(len(content)),
             "ETag": f'"{digest}"',

@@ -7,10 +7,13 @@ The ``/namespace/{ns}/blobs/{digest}/uploads`` family keeps Kraken's paths; ther
 import asyncio
 import contextlib
 import re
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from aiohttp import web
 
+from octopull.blob import start
+from octopull.clients.starts import REPLY_BYTES_MAX, read_request
 from octopull.http.streams import send_blob
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import InvalidRange, NotFound
@@ -47,6 +50,7 @@ class Api:
                 web.get("/blobs/{digest}/locations", self.locations),
                 web.put(f"/internal{blob}", self.take_copy),
                 web.get(f"{blob}/metainfo", self.metainfo),
+                web.post("/namespace/{namespace:.+}/starts", self.starts),
                 *(
                     route
                     for base in (kraken, plain)
@@ -82,6 +86,20 @@ class Api:
         """The encoded metainfo."""
         metainfo = await asyncio.to_thread(self._store.metainfo, _digest(request))
         return web.Response(body=metainfo.encode(), content_type="application/octet-stream")
+
+    async def starts(self, request: web.Request) -> web.Response:
+        """How to begin with each of several blobs; those that aren't here are left out."""
+        digests = read_request(await request.read())
+        body = await asyncio.to_thread(self._starts, digests)
+        return web.Response(body=body, content_type="application/octet-stream")
+
+    def _starts(self, digests: Sequence[Digest]) -> bytes:
+        def found() -> Iterator[bytes]:
+            for digest in digests:
+                with contextlib.suppress(NotFound):
+                    yield start.encode(self._store.start(digest))
+
+        return start.join(found(), REPLY_BYTES_MAX)
 
     async def start_upload(self, request: web.Request) -> web.Response:
         """Open a session; its id is the ``Location``."""

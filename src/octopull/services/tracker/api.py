@@ -7,6 +7,8 @@ import time
 import msgspec
 from aiohttp import web
 
+from octopull.blob import start
+from octopull.clients.starts import REPLY_BYTES_MAX, read_request
 from octopull.clients.tracker import SWARMS_MAX, AnnounceReply, AnnounceRequest, SwarmStatus
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
@@ -38,6 +40,7 @@ class Api:
             [
                 web.post("/announce", self.announce),
                 web.get("/namespace/{namespace:.+}/blobs/{digest}/metainfo", self.metainfo),
+                web.post("/namespace/{namespace:.+}/starts", self.starts),
             ]
         )
 
@@ -67,6 +70,14 @@ class Api:
         digest = Digest.parse(request.match_info["digest"])
         encoded = await self._metainfo.get(namespace, digest)
         return web.Response(body=encoded, content_type="application/octet-stream")
+
+    async def starts(self, request: web.Request) -> web.Response:
+        """How to begin with each of several blobs: one request for a whole image."""
+        namespace = names.namespace(request.match_info["namespace"])
+        digests = read_request(await request.read())
+        found = await self._metainfo.starts(namespace, digests)
+        body = start.join(found, REPLY_BYTES_MAX)
+        return web.Response(body=body, content_type="application/octet-stream")
 
 
 def read_announce(body: bytes) -> AnnounceRequest:

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections.abc import Sequence
 
+from octopull.blob import start
 from octopull.clients.origin import OriginCluster
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault
 from octopull.kernel.peers import Peer
 from octopull.observability import logs
+from octopull.storage.memory import MemoryCache
 
 log = logs.get("tracker")
 PEER_S = 10.0
@@ -16,17 +18,17 @@ PEER_S = 10.0
 
 
 class MetainfoCache:
-    """Encoded metainfo, which never changes; the least recently used goes beyond the limit.
+    """Encoded metainfo and starts, which never change; the least recently used go first.
 
     One question per digest is under way at a time, however many ask.
     """
 
     def __init__(self, origins: OriginCluster, bytes_max: int) -> None:
         self._origins = origins
-        self._bytes_max = bytes_max
-        self._bytes = 0
-        self._kept: OrderedDict[Digest, bytes] = OrderedDict()
+        self._metainfo: MemoryCache[bytes] = MemoryCache(bytes_max // 2)
+        self._starts: MemoryCache[bytes] = MemoryCache(bytes_max // 2)
         self._asking: dict[Digest, asyncio.Task[bytes]] = {}
+        self._beginning: dict[Digest, asyncio.Task[None]] = {}
 
     async def get(self, namespace: str, digest: Digest) -> bytes:
         """The encoded metainfo.
@@ -35,9 +37,9 @@ class MetainfoCache:
             NotFound: no origin has the blob. Unavailable: not all could be asked.
 
         """
-        if digest in self._kept:
-            self._kept.move_to_end(digest)
-            return self._kept[digest]
+        kept = self._metainfo.get(digest)
+        if kept is not None:
+            return kept
         asking = self._asking.get(digest)
         if asking is None:
             asking = asyncio.get_running_loop().create_task(self._ask(namespace, digest))
@@ -50,12 +52,30 @@ class MetainfoCache:
 
     def _answered(self, digest: Digest, task: asyncio.Task[bytes]) -> None:
         self._asking.pop(digest, None)
-        if task.cancelled() or task.exception() is not None:
-            return
-        self._kept[digest] = task.result()
-        self._bytes += len(task.result())
-        while self._bytes > self._bytes_max and self._kept:
-            self._bytes -= len(self._kept.popitem(last=False)[1])
+        if not task.cancelled() and task.exception() is None:
+            self._metainfo.put(digest, task.result(), len(task.result()))
+
+    async def starts(self, namespace: str, digests: Sequence[Digest]) -> list[bytes]:
+        """Encoded starts of those of ``digests`` that an origin can tell of now."""
+        lacking = [one for one in digests if one not in self._starts]
+        fresh = [one for one in lacking if one not in self._beginning]
+        if fresh:
+            task = asyncio.get_running_loop().create_task(self._begin(namespace, fresh))
+            self._beginning.update(dict.fromkeys(fresh, task))
+            task.add_done_callback(lambda _: self._begun(fresh))
+        tasks = {self._beginning[one] for one in lacking if one in self._beginning}
+        if tasks:
+            await asyncio.wait(tasks)
+        return [kept for one in digests if (kept := self._starts.get(one)) is not None]
+
+    async def _begin(self, namespace: str, digests: Sequence[Digest]) -> None:
+        for one in await self._origins.starts(namespace, digests):
+            encoded = start.encode(one)
+            self._starts.put(one.digest, encoded, len(encoded))
+
+    def _begun(self, digests: Sequence[Digest]) -> None:
+        for digest in digests:
+            self._beginning.pop(digest, None)
 
 
 class OriginPeers:

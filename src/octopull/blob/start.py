@@ -1,0 +1,95 @@
+"""What a peer needs to begin with a blob: its metainfo; or, for one of a single piece, the bytes.
+
+A blob of one piece gains nothing from a swarm: its metainfo would cost the same request as
+the blob itself. So whoever is asked how to begin answers with the bytes.
+
+    0        32     33       37
+    +--------+------+--------+---------+
+    | sha256 | kind | length | content |   and the next one behind it
+    +--------+------+--------+---------+
+
+Integers are big-endian, unsigned. The content is encoded metainfo (kind 1) or the blob (2).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from struct import Struct
+
+from octopull.blob.layout import LEAF_BYTES
+from octopull.blob.metainfo import Metainfo
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import Corrupt
+
+INLINE_BYTES_MAX = LEAF_BYTES
+"""The longest blob that is carried whole: one piece of the shortest length."""
+
+STARTS_MAX = 256
+"""Digests in one question: more than the layers of any image."""
+
+_HEAD = Struct(">32sBI")
+_METAINFO, _INLINE = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """A whole blob; made by ``decode`` only if the digest matched."""
+
+    digest: Digest
+    content: bytes
+
+
+Start = Metainfo | Inline
+
+
+def encode(start: Start) -> bytes:
+    """The bytes drawn above; those of several starts may be joined."""
+    if isinstance(start, Inline):
+        kind, content = _INLINE, start.content
+    else:
+        kind, content = _METAINFO, start.encode()
+    return _HEAD.pack(bytes.fromhex(start.digest.hex), kind, len(content)) + content
+
+
+def decode(encoded: bytes) -> list[Start]:
+    """Every start in ``encoded``, proven as far as it can be.
+
+    Raises:
+        Corrupt: cut short, of an unknown kind, or not what its digest says.
+
+    """
+    found: list[Start] = []
+    at, view = 0, memoryview(encoded)
+    while at < len(view):
+        if len(view) - at < _HEAD.size:
+            raise Corrupt("a start is cut short", at=at)
+        digest, kind, length = _HEAD.unpack_from(view, at)
+        at += _HEAD.size
+        content = bytes(view[at : at + length])
+        if len(content) != length:
+            raise Corrupt("a start is cut short", at=at, length=length)
+        found.append(_proven(Digest(digest.hex()), kind, content))
+        at += length
+    return found
+
+
+def join(starts: Iterable[bytes], bytes_max: int) -> bytes:
+    """Encoded starts behind each other, leaving out what would go beyond ``bytes_max``."""
+    chosen, size = [], 0
+    for one in starts:
+        if size + len(one) <= bytes_max:
+            chosen.append(one)
+            size += len(one)
+    return b"".join(chosen)
+
+
+def _proven(digest: Digest, kind: int, content: bytes) -> Start:
+    if kind == _METAINFO:
+        metainfo = Metainfo.decode(content)
+        if metainfo.digest != digest:
+            raise Corrupt("metainfo of another blob", digest=str(digest))
+        return metainfo
+    if kind != _INLINE or len(content) > INLINE_BYTES_MAX:
+        raise Corrupt("a start of no known kind", kind=kind, length=len(content))
+    if Digest.of(content) != digest:
+        raise Corrupt("the bytes have another digest", digest=str(digest))
+    return Inline(digest, content)

@@ -1,0 +1,76 @@
+"""Starts: what is said arrives, and nothing wrong is believed."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from octopull.blob import start
+from octopull.blob.hashing import LeafHasher
+from octopull.blob.layout import Layout
+from octopull.blob.metainfo import Metainfo
+from octopull.blob.start import INLINE_BYTES_MAX, Inline, Start
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import Corrupt
+
+
+def metainfo(content: bytes) -> Metainfo:
+    hasher = LeafHasher()
+    hasher.update(content)
+    layout = Layout(len(content), 256 * 1024)
+    return Metainfo(Digest.of(content), layout, hasher.piece_hashes(256 * 1024))
+
+
+blobs = st.binary(max_size=300)
+starts = st.one_of(
+    blobs.map(lambda content: Inline(Digest.of(content), content)), blobs.map(metainfo)
+)
+
+
+@given(st.lists(starts, max_size=5))
+def test_what_was_said_arrives(said: list[Start]) -> None:
+    assert start.decode(b"".join(map(start.encode, said))) == said
+
+
+@given(st.lists(starts, min_size=1, max_size=3), st.data())
+def test_a_changed_byte_or_a_cut_is_never_believed(said: list[Start], data: st.DataObject) -> None:
+    encoded = bytearray(b"".join(map(start.encode, said)))
+    at = data.draw(st.integers(0, len(encoded) - 1))
+    if data.draw(st.booleans(), label="cut"):
+        encoded = encoded[:at]
+    else:
+        encoded[at] ^= data.draw(st.integers(1, 255))
+    try:
+        heard = start.decode(bytes(encoded))
+    except Corrupt:
+        return
+    for one in heard:
+        if isinstance(one, Inline):
+            assert Digest.of(one.content) == one.digest
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_corrupt_or_nothing(noise: bytes) -> None:
+    with contextlib.suppress(Corrupt):
+        assert not noise or start.decode(noise)
+
+
+def test_bytes_of_another_digest_are_refused() -> None:
+    lie = Inline(Digest.of(b"wanted"), b"other")
+    with pytest.raises(Corrupt, match="another digest"):
+        start.decode(start.encode(lie))
+
+
+def test_a_blob_of_more_than_one_piece_is_not_carried_whole() -> None:
+    content = bytes(INLINE_BYTES_MAX + 1)
+    with pytest.raises(Corrupt, match="no known kind"):
+        start.decode(start.encode(Inline(Digest.of(content), content)))
+
+
+@given(st.lists(st.binary(max_size=20)), st.integers(0, 100))
+def test_an_answer_stays_within_its_budget(parts: list[bytes], bytes_max: int) -> None:
+    joined = start.join(parts, bytes_max)
+    assert len(joined) <= bytes_max
+    if sum(map(len, parts)) <= bytes_max:
+        assert joined == b"".join(parts)
