@@ -21,32 +21,36 @@ COUNT = 20_000
 """Announces per run."""
 
 PACE_PER_S = 3_000
+NEWCOMER_WANTS = 30
+CONNECTED_WANTS = 3
+"""What a leecher with all its connections asks for, every few seconds."""
 
 
-def announces(seed: int) -> list[bytes]:
+def announces(seed: int, wants: int = NEWCOMER_WANTS) -> list[bytes]:
     """One announce of each host, in a swarm of its own choice, as an HTTP request."""
     chance = random.Random(seed)
     return [
-        load.post("/announce", _announce(host, chance.randrange(SWARMS))) for host in range(HOSTS)
+        load.post("/announce", _announce(host, chance.randrange(SWARMS), wants))
+        for host in range(HOSTS)
     ]
 
 
-def _announce(host: int, swarm: int) -> bytes:
+def _announce(host: int, swarm: int, wants: int) -> bytes:
     name = sha256(f"host {host}".encode()).hexdigest()
     peer = {"id": name[:40], "host": f"{host}.hosts.example", "port": 6881, "kind": "agent",
             "zone": "zone"}  # fmt: skip
     peer["host"] = "h" * (IDENTITY_BYTES - len(json.dumps(peer))) + str(peer["host"])
     digest = sha256(f"swarm {swarm}".encode()).hexdigest()
     status = {"info_hash": digest, "digest": f"sha256:{digest}", "namespace": "bench",
-              "complete": host % 4 == 0, "wants": 30}  # fmt: skip
+              "complete": host % 4 == 0, "wants": wants}  # fmt: skip
     return json.dumps({"peer": peer, "swarms": [status]}).encode()
 
 
 @contextmanager
-def _rate(folder: Path) -> Iterator[Sides]:
+def _rate(folder: Path, wants: int) -> Iterator[Sides]:
     """Announces per second, as many as it takes."""
     with _services(folder) as (tracker, noop, meter):
-        requests = announces(1)
+        requests = announces(1, wants)
 
         def flood(url: str) -> Sample:
             return Sample(asyncio.run(load.flood(url, requests, COUNT)))
@@ -89,7 +93,10 @@ def _noop(folder: Path) -> Iterator[str]:
 
 
 LINES = [
-    Line("announce", "req/s", "a no-op handler of the same server", _rate, ">= 0.5"),
+    Line("announce", "req/s", "a no-op handler of the same server",
+         lambda folder: _rate(folder, CONNECTED_WANTS), ">= 0.5"),
+    Line("announce-newcomers", "req/s", "a no-op handler of the same server",
+         lambda folder: _rate(folder, NEWCOMER_WANTS), ">= 0.5"),
     Line("announce-p99", "ms", "a no-op handler of the same server", _latency,
          "p99 < 50 ms at 3,000/s"),
 ]  # fmt: skip

@@ -36,7 +36,7 @@ def application(name: str, *, body_bytes_max: int = BODY_BYTES_MAX) -> web.Appli
 
 
 def _answering(name: str) -> Middleware:
-    log = logs.get(name)
+    log, seconds = logs.get(name), metrics.HTTP_SECONDS.labels(name)
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -63,7 +63,7 @@ def _answering(name: str) -> Middleware:
                 status=500,
             )
         metrics.HTTP_REQUESTS.labels(name, request.method, response.status).inc()
-        metrics.HTTP_SECONDS.labels(name).observe(time.monotonic() - started)
+        seconds.observe(time.monotonic() - started)
         return response
 
     return answer

@@ -1,17 +1,115 @@
-"""Which peers are in which swarm, as far as they said so lately."""
+"""Which peers are in which swarm, as far as they said so lately.
 
+Announces are a tracker's daily bread: noting one and drawing a handout cost the same in a
+swarm of ten and in one of ten thousand.
+"""
+
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
+
+import msgspec
 
 from octopull.kernel.peers import Peer
+
+Draw = Callable[[int], int]
+"""A whole number below the one given, by chance: ``random.Random().randrange`` is one."""
 
 
 @dataclass(slots=True)
 class Member:
-    """A peer of one swarm, and until when its word counts (seconds, monotonic)."""
+    """A peer of one swarm, and until when its word counts (seconds, monotonic).
+
+    ``encoded`` is the peer as JSON: it is named far more often than it changes. ``at`` is
+    its place on its roll.
+    """
 
     peer: Peer
     complete: bool
     until: float
+    encoded: msgspec.Raw
+    at: int = 0
+
+
+@dataclass(slots=True)
+class _Roll:
+    """Members in a list, so that some can be drawn by chance; each knows its place."""
+
+    members: list[Member] = field(default_factory=list[Member])
+
+    def add(self, member: Member) -> None:
+        member.at = len(self.members)
+        self.members.append(member)
+
+    def remove(self, member: Member) -> None:
+        """The last takes the place of the one that goes."""
+        last = self.members.pop()
+        if last is not member:
+            self.members[member.at] = last
+            last.at = member.at
+
+    def drawn(self, count: int, now: float, draw: Draw) -> list[Member]:
+        """Up to ``count`` of those whose word counts at ``now``.
+
+        They stand in steps of one length from a first one, and both are left to chance: two
+        numbers instead of one for each. Modulo a prime, any two members are as likely to be
+        named together as any others.
+        """
+        total, chosen = len(self.members), list[Member]()
+        if total == 0:
+            return chosen
+        prime = _prime_from(total + 1)
+        at, step = draw(prime), 1 + draw(prime - 1)
+        for _ in range(prime):
+            if at < total and self.members[at].until > now:
+                chosen.append(self.members[at])
+                if len(chosen) == count:
+                    break
+            at += step
+            if at >= prime:
+                at -= prime
+        return chosen
+
+
+@lru_cache(maxsize=65536)
+def _prime_from(number: int) -> int:
+    """The least prime not below ``number``."""
+    while any(number % divisor == 0 for divisor in range(2, math.isqrt(number) + 1)):
+        number += 1
+    return number
+
+
+@dataclass(slots=True)
+class Swarm:
+    """The members of one swarm. Invariant: each is on exactly one of the two rolls."""
+
+    members: dict[str, Member] = field(default_factory=dict[str, Member])
+    _seeders: _Roll = field(default_factory=_Roll)
+    _leechers: _Roll = field(default_factory=_Roll)
+
+    def put(self, member: Member) -> None:
+        """Note ``member`` in place of what it said before."""
+        if member.peer.id in self.members:
+            self.remove(member.peer.id)
+        self.members[member.peer.id] = member
+        self._roll(member).add(member)
+
+    def remove(self, peer_id: str) -> None:
+        """Forget a member."""
+        member = self.members.pop(peer_id)
+        self._roll(member).remove(member)
+
+    def seeders(self, count: int, now: float, draw: Draw) -> list[Member]:
+        """Up to ``count`` complete members by chance."""
+        return self._seeders.drawn(count, now, draw)
+
+    def leechers(self, count: int, now: float, draw: Draw) -> list[Member]:
+        """Up to ``count`` others by chance."""
+        return self._leechers.drawn(count, now, draw)
+
+    def _roll(self, member: Member) -> _Roll:
+        return self._seeders if member.complete else self._leechers
 
 
 @dataclass(slots=True)
@@ -24,27 +122,35 @@ class PeerTable:
     ttl_s: float
     members_max: int = 50_000
     swarms_max: int = 500_000
-    _swarms: dict[str, dict[str, Member]] = field(default_factory=dict[str, dict[str, Member]])
+    _swarms: dict[str, Swarm] = field(default_factory=dict[str, Swarm])
 
     def announce(self, info_hash: str, peer: Peer, now: float, *, complete: bool) -> None:
         """``peer`` is in the swarm; an earlier word of it is replaced."""
-        if info_hash not in self._swarms and len(self._swarms) >= self.swarms_max:
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            if len(self._swarms) >= self.swarms_max:
+                return
+            swarm = self._swarms[info_hash] = Swarm()
+        old = swarm.members.get(peer.id)
+        if old is None and len(swarm.members) >= self.members_max:
             return
-        swarm = self._swarms.setdefault(info_hash, {})
-        if peer.id in swarm or len(swarm) < self.members_max:
-            swarm[peer.id] = Member(peer, complete, now + self.ttl_s)
+        if old is not None and old.complete == complete and old.peer == peer:
+            old.until = now + self.ttl_s
+            return
+        encoded = msgspec.Raw(msgspec.json.encode(peer))
+        swarm.put(Member(peer, complete, now + self.ttl_s, encoded))
 
-    def members(self, info_hash: str, now: float) -> list[Member]:
-        """Who is in the swarm and has not fallen silent, in order of arrival."""
-        return [one for one in self._swarms.get(info_hash, {}).values() if one.until > now]
+    def swarm(self, info_hash: str) -> Swarm:
+        """Who is in the swarm; an empty one if nobody is known."""
+        return self._swarms.get(info_hash) or Swarm()
 
     def expire(self, now: float) -> None:
         """Forget those who fell silent, and swarms without anyone."""
         for info_hash in list(self._swarms):
             swarm = self._swarms[info_hash]
-            for key in [key for key, one in swarm.items() if one.until <= now]:
-                del swarm[key]
-            if not swarm:
+            for key in [key for key, one in swarm.members.items() if one.until <= now]:
+                swarm.remove(key)
+            if not swarm.members:
                 del self._swarms[info_hash]
 
     def __len__(self) -> int:

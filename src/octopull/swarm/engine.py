@@ -109,6 +109,14 @@ class Engine:
         """Connections open now."""
         return len(self._connections)
 
+    @property
+    def wants(self) -> int:
+        """Peers worth hearing of: three for each free place, and a few though none is free.
+
+        Three, since some will be full or gone; a few, so that the graph is stirred.
+        """
+        return 0 if self.complete else 3 * (max(self._dial_room(), 0) + 1)
+
     def handle(self, event: Event, now: float) -> list[Command]:
         """Apply ``event`` at ``now`` (seconds, monotonic); return what follows, in order."""
         self._commands = []

@@ -1,3 +1,7 @@
+from collections import Counter
+from itertools import combinations
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,41 +34,75 @@ def test_digests_spread_evenly_over_the_nodes() -> None:
         assert 400 < firsts.count(node) < 600
 
 
-@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 40), st.integers())
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 40), st.randoms())
 def test_a_handout_is_bounded_and_never_names_the_asker(
-    complete: int, incomplete: int, count: int, salt: int
+    complete: int, incomplete: int, count: int, chance: Random
 ) -> None:
     table = PeerTable(ttl_s=10)
     for number in range(complete + incomplete):
         table.announce("swarm", peer(number), 0.0, complete=number < complete)
-    origin = peer(1000, PeerKind.ORIGIN)
-    named = handout(peer(0), table.members("swarm", 1.0), [origin], count, salt)
-    assert peer(0) not in named
-    assert len(set(named)) == len(named)
-    assert named[-1] == origin
-    others = complete + incomplete - (1 if complete + incomplete else 0)
-    assert len(named) - 1 == min(count, others)
+    named = handout(peer(0).id, table.swarm("swarm"), count, 1.0, chance.randrange)
+    ids = [member.peer.id for member in named]
+    assert peer(0).id not in ids
+    assert len(set(ids)) == len(ids)
+    others = max(complete + incomplete - 1, 0)
+    assert len(named) == min(count, others)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.integers(0, 3))), st.randoms())
+def test_a_swarm_names_those_who_spoke_lately_by_their_last_word(
+    words: list[tuple[int, bool, int]], chance: Random
+) -> None:
+    table, now = PeerTable(ttl_s=4), 0.0
+    expected: dict[str, tuple[bool, float]] = {}
+    for number, complete, wait in words:
+        now += wait
+        table.announce("swarm", peer(number), now, complete=complete)
+        expected[peer(number).id] = (complete, now + 4)
+        if number == 5:
+            table.expire(now)
+        alive = {key: full for key, (full, until) in expected.items() if until > now}
+        swarm = table.swarm("swarm")
+        seeders = swarm.seeders(10, now, chance.randrange)
+        leechers = swarm.leechers(10, now, chance.randrange)
+        assert {one.peer.id for one in seeders} == {key for key, full in alive.items() if full}
+        assert {one.peer.id for one in leechers} == {k for k, full in alive.items() if not full}
+    table.expire(now + 5)
+    assert len(table) == 0
+
+
+def test_any_two_members_are_named_together_about_as_often_as_any_others() -> None:
+    table, chance = PeerTable(ttl_s=10), Random(3)
+    for number in range(12):
+        table.announce("swarm", peer(number), 0.0, complete=False)
+    together: Counter[tuple[str, str]] = Counter()
+    for _ in range(6000):
+        named = table.swarm("swarm").leechers(4, 1.0, chance.randrange)
+        together.update(combinations(sorted(one.peer.id for one in named), 2))
+    assert len(together) == 66
+    mean = sum(together.values()) / 66
+    assert 0.4 * mean < min(together.values()) <= max(together.values()) < 2.5 * mean
 
 
 def test_handouts_of_ten_connect_two_hundred_hosts() -> None:
     table = PeerTable(ttl_s=10)
     for number in range(200):
         table.announce("swarm", peer(number), 0.0, complete=False)
-    members = table.members("swarm", 1.0)
+    swarm, chance = table.swarm("swarm"), Random(7)
     reached, frontier = {peer(0)}, [peer(0)]
     while frontier:
-        for one in handout(frontier.pop(), members, [], 10, 7):
-            if one not in reached:
-                reached.add(one)
-                frontier.append(one)
+        for one in handout(frontier.pop().id, swarm, 10, 1.0, chance.randrange):
+            if one.peer not in reached:
+                reached.add(one.peer)
+                frontier.append(one.peer)
     assert len(reached) == 200
 
 
 def test_a_silent_peer_is_forgotten_and_its_swarm_with_it() -> None:
     table = PeerTable(ttl_s=10)
     table.announce("swarm", peer(1), 0.0, complete=False)
-    assert table.members("swarm", 9.9)
-    assert not table.members("swarm", 10.0)
+    assert table.swarm("swarm").leechers(5, 9.9, Random(0).randrange)
+    assert not table.swarm("swarm").leechers(5, 10.0, Random(0).randrange)
     table.expire(10.0)
     assert len(table) == 0
 

@@ -70,12 +70,8 @@ def _status(swarm: Swarm) -> SwarmStatus:
         digest=str(swarm.metainfo.digest),
         namespace=swarm.namespace,
         complete=swarm.engine.complete,
-        wants=0 if swarm.engine.complete else WANTS,
+        wants=swarm.engine.wants,
     )
-
-
-WANTS = 30
-"""Peers asked for per announce: more than a host connects to, since some will be full."""
 
 
 async def _evict(store: DiskStore, blobs: Blobs, cache: CacheSettings) -> None:

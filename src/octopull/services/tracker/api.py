@@ -9,16 +9,30 @@ from aiohttp import web
 
 from octopull.blob import start
 from octopull.clients.starts import REPLY_BYTES_MAX, read_request
-from octopull.clients.tracker import SWARMS_MAX, AnnounceReply, AnnounceRequest, SwarmStatus
+from octopull.clients.tracker import SWARMS_MAX, AnnounceRequest, SwarmStatus
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse
-from octopull.kernel.peers import Peer
 from octopull.placement.handout import handout
 from octopull.placement.peer_table import PeerTable
 from octopull.services.tracker.sources import MetainfoCache, OriginPeers
 
 _INFO_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def _draw(below: int) -> int:
+    return int(random.random() * below)
+
+
+_DECODER = msgspec.json.Decoder(AnnounceRequest)
+_ENCODER = msgspec.json.Encoder()
+
+
+class EncodedReply(msgspec.Struct, frozen=True, kw_only=True):
+    """An ``AnnounceReply`` whose peers are JSON already."""
+
+    interval_s: float
+    swarms: dict[str, list[msgspec.Raw]]
 
 
 class Api:
@@ -50,19 +64,24 @@ class Api:
         now = time.monotonic()
         for swarm in told.swarms:
             self._table.announce(swarm.info_hash, told.peer, now, complete=swarm.complete)
-        reply = AnnounceReply(
+        reply = EncodedReply(
             interval_s=self._interval_s,
-            swarms={one.info_hash: await self._peers(told.peer, one, now) for one in told.swarms},
-        )
-        return web.Response(body=msgspec.json.encode(reply), content_type="application/json")
+            swarms={one.info_hash: await self._peers(told.peer.id, one, now)
+                    for one in told.swarms},
+        )  # fmt: skip
+        return web.Response(body=_ENCODER.encode(reply), content_type="application/json")
 
-    async def _peers(self, asker: Peer, swarm: SwarmStatus, now: float) -> list[Peer]:
+    async def _peers(self, asker: str, swarm: SwarmStatus, now: float) -> list[msgspec.Raw]:
         if swarm.complete:
             return []
-        members = self._table.members(swarm.info_hash, now)
-        origins = await self._origins.of(Digest.parse(swarm.digest))
         count = min(swarm.wants, self._handout_max)
-        return handout(asker, members, origins, count, random.getrandbits(32))
+        members = self._table.swarm(swarm.info_hash)
+        chosen = handout(asker, members, count, now, _draw)
+        origins = await self._origins.of(Digest.parse(swarm.digest))
+        return [
+            *[one.encoded for one in chosen],
+            *(msgspec.Raw(msgspec.json.encode(origin)) for origin in origins),
+        ]
 
     async def metainfo(self, request: web.Request) -> web.Response:
         """A blob's metainfo, from memory or from its owners."""
@@ -88,7 +107,7 @@ def read_announce(body: bytes) -> AnnounceRequest:
 
     """
     try:
-        told = msgspec.json.decode(body, type=AnnounceRequest)
+        told = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Misuse(f"not an announce: {error}") from error
     if len(told.swarms) > SWARMS_MAX:
