@@ -77,11 +77,7 @@ class Api:
         count = min(swarm.wants, self._handout_max)
         members = self._table.swarm(swarm.info_hash)
         chosen = handout(asker, members, count, now, _draw)
-        origins = await self._origins.of(Digest.parse(swarm.digest))
-        return [
-            *[one.encoded for one in chosen],
-            *(msgspec.Raw(msgspec.json.encode(origin)) for origin in origins),
-        ]
+        return [one.encoded for one in chosen] + await self._origins.encoded(swarm.digest)
 
     async def metainfo(self, request: web.Request) -> web.Response:
         """A blob's metainfo, from memory or from its owners."""

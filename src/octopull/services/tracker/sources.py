@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from octopull.blob import start
 from octopull.clients.origin import OriginCluster
 from octopull.kernel.digest import Digest
@@ -15,6 +17,11 @@ from octopull.storage.memory import MemoryCache
 log = logs.get("tracker")
 PEER_S = 10.0
 """How long an origin's peer address counts; a failed question counts as long."""
+
+TOLD_S = 1.0
+"""How long the same answer is given for a digest."""
+
+TOLD_MAX = 10_000
 
 
 class MetainfoCache:
@@ -84,11 +91,18 @@ class OriginPeers:
     def __init__(self, origins: OriginCluster) -> None:
         self._origins = origins
         self._known: dict[str, tuple[float, Peer | None]] = {}
+        self._told: dict[str, tuple[float, list[msgspec.Raw]]] = {}
 
-    async def of(self, digest: Digest) -> list[Peer]:
-        """The owners' peers, best first; those that don't answer are left out."""
-        found = [await self._peer(host) for host in self._origins.owners(digest)]
-        return [peer for peer in found if peer is not None]
+    async def encoded(self, digest: str) -> list[msgspec.Raw]:
+        """The owners' peers as JSON, best first; those that don't answer are left out."""
+        until, told = self._told.get(digest, (0.0, []))
+        if until <= time.monotonic():
+            found = [await self._peer(host) for host in self._origins.owners(Digest.parse(digest))]
+            told = [msgspec.Raw(msgspec.json.encode(peer)) for peer in found if peer is not None]
+            if len(self._told) >= TOLD_MAX:
+                self._told.clear()
+            self._told[digest] = (time.monotonic() + TOLD_S, told)
+        return told
 
     async def _peer(self, host: str) -> Peer | None:
         until, peer = self._known.get(host, (0.0, None))
