@@ -3,6 +3,7 @@
 import asyncio
 import socket
 
+from octopull.runtime.bandwidth import Flow
 from octopull.swarm.codec import Decoder, encode
 from octopull.swarm.messages import Have, Message, PieceHead
 from octopull.transport.buffers import BufferPool
@@ -42,7 +43,7 @@ async def test_bodies_wait_for_buffers_and_no_byte_is_lost() -> None:
     ours.setblocking(False)
     theirs.setblocking(False)
     pool, hearer = BufferPool(LENGTH), Hearer()
-    hearer.receiver = Receiver(ours, Decoder(1 << 16), pool, hearer, lambda _reason: None)
+    hearer.receiver = Receiver(ours, Decoder(1 << 16), pool, Flow(), hearer, lambda _reason: None)
     hearer.receiver.start()
     stream = b"".join(
         encode(PieceHead(piece, LENGTH)) + bytes([piece]) * LENGTH + encode(Have(piece))

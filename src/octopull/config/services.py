@@ -30,6 +30,23 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BandwidthSettings:
+    """Limits of peer traffic in bytes per second; null for none. Can be changed at run time."""
+
+    in_bytes_per_s: int | None = None
+    out_bytes_per_s: int | None = None
+    swarm_in_bytes_per_s: int | None = None
+    """For each swarm by itself, below the limit for all."""
+    swarm_out_bytes_per_s: int | None = None
+
+    def __post_init__(self) -> None:
+        limits = (self.in_bytes_per_s, self.out_bytes_per_s,
+                  self.swarm_in_bytes_per_s, self.swarm_out_bytes_per_s)  # fmt: skip
+        if any(limit is not None and limit <= 0 for limit in limits):
+            raise Misuse("a limit is positive; null lifts it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSettings:
     """How this process meets its peers."""
 
@@ -41,6 +58,8 @@ class PeerSettings:
     """Piece bodies held in memory at once, over all swarms; reading pauses beyond it."""
     receive_threads: int = 2
     """Threads that hash and write; two keep a 10 Gbit/s link busy (BLAKE3: 2.8 GiB/s each)."""
+
+    bandwidth: BandwidthSettings = field(default_factory=BandwidthSettings)
 
     def __post_init__(self) -> None:
         if self.buffer_bytes_max < 16 * 1024 * 1024:

@@ -11,6 +11,7 @@ from octopull.config.services import Listen, PeerSettings
 from octopull.kernel.errors import Fault, PeerFault, Unavailable
 from octopull.kernel.peers import Peer, PeerKind
 from octopull.observability import logs
+from octopull.runtime.bandwidth import Bandwidth
 from octopull.runtime.tasks import Tasks
 from octopull.swarm import codec, handshake
 from octopull.swarm.codec import Decoder
@@ -46,6 +47,13 @@ class PeerNode:
         introduce: Introduce | None,
     ) -> None:  # fmt: skip
         self.traffic = Traffic()
+        limits = settings.bandwidth
+        self.bandwidth = Bandwidth(
+            in_bytes_per_s=limits.in_bytes_per_s,
+            out_bytes_per_s=limits.out_bytes_per_s,
+            swarm_in_bytes_per_s=limits.swarm_in_bytes_per_s,
+            swarm_out_bytes_per_s=limits.swarm_out_bytes_per_s,
+        )
         self._settings = settings
         self._peer_id = peer_id
         self._kind = kind

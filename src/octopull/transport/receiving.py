@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from octopull.kernel.errors import PeerFault
+from octopull.runtime.bandwidth import Flow
 from octopull.swarm.codec import Decoder
 from octopull.swarm.messages import Message, PieceHead
 from octopull.transport.buffers import BufferPool
@@ -54,12 +55,14 @@ class Receiver:
     """
 
     def __init__(
-        self, sock: socket.socket, decoder: Decoder, pool: BufferPool, hearer: Hearer,
-        lost: Callable[[str], None],
+        self, sock: socket.socket, decoder: Decoder, pool: BufferPool, flow: Flow,
+        hearer: Hearer, lost: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._sock = sock
         self._decoder = decoder
         self._pool = pool
+        self._flow = flow
+        self._pause: asyncio.TimerHandle | None = None
         self._hearer = hearer
         self._lost = lost
         self._loop = asyncio.get_running_loop()
@@ -78,6 +81,8 @@ class Receiver:
         if self._stopped:
             return
         self._stopped = True
+        if self._pause is not None:
+            self._pause.cancel()
         self._loop.remove_reader(self._sock.fileno())
         self._pool.forget(self._granted)
         if self._body is not None and self._body.buffer is not None:
@@ -86,14 +91,14 @@ class Receiver:
 
     @property
     def waiting(self) -> bool:
-        """Whether a body waits for a buffer of ours, so that the peer is not to blame."""
-        return self._body is not None and self._body.waiting
+        """Whether a body waits for a buffer or a limit of ours, so that the peer is not to blame."""
+        return self._pause is not None or (self._body is not None and self._body.waiting)
 
     def take(self, piece: int, length: int, capacity: int) -> None:
         """Receive the announced body into a buffer of ``capacity`` bytes."""
         self._body = _Body(piece, length, wanted=True)
         self._pool.request(capacity, self._granted)
-        if self.waiting:
+        if self._body is not None and self._body.waiting:
             self._loop.remove_reader(self._sock.fileno())
 
     def skip(self, piece: int, length: int) -> None:
@@ -103,7 +108,8 @@ class Receiver:
     def _granted(self, buffer: bytearray) -> None:
         assert self._body is not None
         self._body.buffer = buffer
-        self._loop.add_reader(self._sock.fileno(), self._readable)
+        if self._pause is None:
+            self._loop.add_reader(self._sock.fileno(), self._readable)
         # Bytes that came behind the head are here already; no wake-up will tell of them.
         self._loop.call_soon(self._guard, self._resume)
 
@@ -123,13 +129,26 @@ class Receiver:
     def _read_a_turn(self) -> None:
         got = 0
         while got < TURN_BYTES_MAX and not self._stopped:
-            if self._spill or self.waiting:
+            if self._spill or self.waiting or (self._flow.limited and self._must_wait()):
                 return
             count = self._receive()
             if count == 0:
                 self._lost("the peer hung up")
                 return
             got += count
+
+    def _must_wait(self) -> bool:
+        """Read nothing for as long as the limits say; TCP then slows the peer down."""
+        wait_s = self._flow.wait_s()
+        if wait_s > 0:
+            self._loop.remove_reader(self._sock.fileno())
+            self._pause = self._loop.call_later(wait_s, self._go_on)
+        return wait_s > 0
+
+    def _go_on(self) -> None:
+        self._pause = None
+        if not self._stopped and not self.waiting:
+            self._loop.add_reader(self._sock.fileno(), self._readable)
 
     def _resume(self) -> None:
         spill, self._spill = self._spill, b""
@@ -141,7 +160,10 @@ class Receiver:
             count = self._sock.recv_into(self._scratch)
             self._consume(self._scratch[:count])
             return count
-        count = self._sock.recv_into(memoryview(body.buffer)[body.filled : body.length])
+        end = body.length
+        if self._flow.limited:
+            end = body.filled + self._flow.at_once(body.length - body.filled)
+        count = self._sock.recv_into(memoryview(body.buffer)[body.filled : end])
         self._filled(body, count)
         return count
 
@@ -177,6 +199,7 @@ class Receiver:
 
     def _filled(self, body: _Body, count: int) -> None:
         body.filled += count
+        self._flow.spend(count)
         if count:
             self._hearer.progressed(count)
         if body.filled == body.length and not self._stopped:

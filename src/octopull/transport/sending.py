@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from octopull.runtime.bandwidth import Flow
 from octopull.swarm import codec
 from octopull.swarm.messages import Message, PieceHead
 
@@ -38,10 +39,12 @@ class Sender:
     """
 
     def __init__(
-        self, sock: socket.socket, served: Callable[[int, int], None],
+        self, sock: socket.socket, flow: Flow, served: Callable[[int, int], None],
         lost: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._sock = sock
+        self._flow = flow
+        self._pause: asyncio.TimerHandle | None = None
         self._served = served
         self._lost = lost
         self._loop = asyncio.get_running_loop()
@@ -94,6 +97,8 @@ class Sender:
 
     def stop(self) -> None:
         """Send nothing any more."""
+        if self._pause is not None:
+            self._pause.cancel()
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._sock.fileno())
@@ -120,11 +125,25 @@ class Sender:
                 if self._under_way is None and not self._next():
                     self._idle()
                     return
+                if self._flow.limited and self._must_wait():
+                    return
                 moved += self._push()
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._lost(str(error))
+
+    def _must_wait(self) -> bool:
+        """Pause before a body that the limits hold back; frames are too small to count."""
+        wait_s = self._flow.wait_s() if isinstance(self._under_way, _Body) else 0.0
+        if wait_s > 0:
+            self._loop.remove_writer(self._sock.fileno())
+            self._pause = self._loop.call_later(wait_s, self._go_on)
+        return wait_s > 0
+
+    def _go_on(self) -> None:
+        if self._writing:
+            self._loop.add_writer(self._sock.fileno(), self._flush)
 
     def _next(self) -> bool:
         if self._frames:
@@ -154,9 +173,11 @@ class Sender:
             done = self._sock.send(body.head, socket.MSG_MORE)
             body.head = body.head[done:]
             return done
-        done = os.sendfile(self._sock.fileno(), body.fd, body.offset, body.left)
+        count = self._flow.at_once(body.left) if self._flow.limited else body.left
+        done = os.sendfile(self._sock.fileno(), body.fd, body.offset, count)
         if done == 0:
             raise OSError("the file ends before the piece does")
+        self._flow.spend(done)
         body.offset += done
         body.left -= done
         if body.left == 0:

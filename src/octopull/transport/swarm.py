@@ -9,6 +9,7 @@ from octopull.blob.metainfo import Metainfo
 from octopull.kernel.errors import Fault
 from octopull.kernel.peers import Peer
 from octopull.observability import logs, metrics
+from octopull.runtime.bandwidth import Bandwidth
 from octopull.swarm.engine import Engine
 from octopull.swarm.events import (
     Announce,
@@ -62,6 +63,7 @@ class Host(Protocol):
     """What a swarm needs of the process it runs in."""
 
     traffic: Traffic
+    bandwidth: Bandwidth
 
     def dial(self, swarm: "Swarm", peer: Peer) -> None:
         """Connect and greet; ends in ``swarm.welcome`` or a ``DialFailed`` event."""
@@ -95,6 +97,7 @@ class Swarm:
         self.failure: Fault | str | None = None
         self.retired = False
         self.closed = False
+        self.incoming, self.outgoing = host.bandwidth.flows()
         self._store = store
         self._host = host
         self._changed = changed

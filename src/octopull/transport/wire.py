@@ -4,6 +4,7 @@ import asyncio
 import socket
 from typing import Protocol
 
+from octopull.runtime.bandwidth import Flow
 from octopull.swarm.codec import Decoder
 from octopull.swarm.messages import Message
 from octopull.transport.buffers import BufferPool
@@ -15,7 +16,10 @@ LINGER_S = 5.0
 
 
 class Owner(Protocol):
-    """Who hears what a connection has to tell."""
+    """Who hears what a connection has to tell, and says how fast it may go."""
+
+    incoming: Flow
+    outgoing: Flow
 
     def heard(self, wire: "Wire", message: Message) -> None:
         """A frame came; on ``PieceHead``, ``take``, ``skip`` or ``finish`` must be called."""
@@ -52,8 +56,8 @@ class Wire:
         self._sock = sock
         self._owner = owner
         self._told = True
-        self.sender = Sender(sock, self._served, self._lost)
-        self.receiver = Receiver(sock, decoder, pool, self, self._lost)
+        self.sender = Sender(sock, owner.outgoing, self._served, self._lost)
+        self.receiver = Receiver(sock, decoder, pool, owner.incoming, self, self._lost)
 
     def start(self) -> None:
         """Begin to read."""

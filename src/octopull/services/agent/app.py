@@ -23,6 +23,7 @@ from octopull.storage import partial
 from octopull.storage.disk import DiskStore
 from octopull.storage.eviction import EvictionPolicy, evict, partials_before_s
 from octopull.transport.announcing import Introduction
+from octopull.transport.bandwidth_api import add_bandwidth_routes
 from octopull.transport.node import PeerNode
 from octopull.transport.swarm import Swarm
 
@@ -57,6 +58,7 @@ async def run(
             app = application("agent")
             Api(blobs, tags, node, store).add_to(app)
             RegistryApi(blobs, tags).add_to(app)
+            add_bandwidth_routes(app, node.bandwidth)
             tasks.start(_evict(store, blobs, config.cache), "evict")
             async with serve(app, "agent", config.listen, [tags.ready, tracker.ready]) as listening:
                 started(listening.with_peer(node.me.port))

@@ -19,6 +19,7 @@ from octopull.storage.disk import DiskStore
 from octopull.storage.uploads import Uploads
 from octopull.swarm.limits import Announces, SwarmLimits
 from octopull.swarm.messages import Handshake
+from octopull.transport.bandwidth_api import add_bandwidth_routes
 from octopull.transport.node import PeerNode
 from octopull.transport.seeds import Seeds
 from octopull.transport.swarm import Swarm
@@ -50,6 +51,7 @@ async def run(
         copies = Copies(http, store, config.origins or [name], name, config.replicas)
         app = application("origin")
         Api(store, uploads, copies, node.me, config.blob_bytes_max).add_to(app)
+        add_bandwidth_routes(app, node.bandwidth)
         tasks.start(_expire(uploads, config.upload_idle_s), "expire uploads")
         async with serve(app, "origin", config.listen) as listening:
             started(listening.with_peer(node.me.port))

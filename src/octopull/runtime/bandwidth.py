@@ -1,0 +1,100 @@
+"""How fast bytes may move: rates that can be changed at any time, and what keeps to them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+BURST_S = 0.05
+"""What a flow may make up for after it was idle or woken late."""
+
+QUANTUM_S = 0.01
+QUANTUM_BYTES_MIN = 16 * 1024
+"""Bytes moved at once under a limit: a hundredth of a second's worth, but no trickle."""
+
+
+@dataclass(slots=True)
+class Rate:
+    """Bytes per second, shared by all buckets that keep to it; None: no limit."""
+
+    bytes_per_s: int | None = None
+
+
+class Bucket:
+    """Keeps one kind of traffic to a rate.
+
+    Bytes are paid for after they moved: what was overdrawn is waited for before the next.
+    Invariant: over any time t it lets through at most rate * (t + ``BURST_S``) and what moved
+    last.
+    """
+
+    __slots__ = ("_clock", "_free_at", "rate")
+
+    def __init__(self, rate: Rate, clock: Callable[[], float] = time.monotonic) -> None:
+        self.rate = rate
+        self._clock = clock
+        self._free_at = 0.0
+
+    def wait_s(self) -> float:
+        """Seconds until more bytes may move; 0 if they may now."""
+        if self.rate.bytes_per_s is None:
+            return 0.0
+        return max(0.0, self._free_at - self._clock())
+
+    def spend(self, count: int) -> None:
+        """``count`` bytes have moved."""
+        if self.rate.bytes_per_s is not None:
+            since = max(self._free_at, self._clock() - BURST_S)
+            self._free_at = since + count / self.rate.bytes_per_s
+
+    def quantum(self) -> int | None:
+        """Bytes that may move at once; None: as many as there are."""
+        rate = self.rate.bytes_per_s
+        return None if rate is None else max(QUANTUM_BYTES_MIN, int(rate * QUANTUM_S))
+
+
+class Flow:
+    """Traffic that must keep to several buckets: the process's, and its swarm's."""
+
+    __slots__ = ("_buckets",)
+
+    def __init__(self, *buckets: Bucket) -> None:
+        self._buckets = buckets
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit now; all that an unlimited flow costs."""
+        return any(bucket.rate.bytes_per_s is not None for bucket in self._buckets)
+
+    def wait_s(self) -> float:
+        """Seconds until more bytes may move."""
+        return max(bucket.wait_s() for bucket in self._buckets)
+
+    def spend(self, count: int) -> None:
+        """``count`` bytes have moved."""
+        for bucket in self._buckets:
+            bucket.spend(count)
+
+    def at_once(self, count: int) -> int:
+        """As many of ``count`` bytes as may move at once."""
+        limits = [limit for bucket in self._buckets if (limit := bucket.quantum()) is not None]
+        return min([count, *limits])
+
+
+class Bandwidth:
+    """The limits of a process's peer traffic, in and out, in all and for each swarm."""
+
+    def __init__(
+        self, *, in_bytes_per_s: int | None, out_bytes_per_s: int | None,
+        swarm_in_bytes_per_s: int | None, swarm_out_bytes_per_s: int | None,
+    ) -> None:  # fmt: skip
+        self.incoming, self.outgoing = Rate(in_bytes_per_s), Rate(out_bytes_per_s)
+        self.swarm_incoming = Rate(swarm_in_bytes_per_s)
+        self.swarm_outgoing = Rate(swarm_out_bytes_per_s)
+        self._in, self._out = Bucket(self.incoming), Bucket(self.outgoing)
+
+    def flows(self) -> tuple[Flow, Flow]:
+        """What a new swarm's connections must keep to: coming in, and going out."""
+        return (
+            Flow(self._in, Bucket(self.swarm_incoming)),
+            Flow(self._out, Bucket(self.swarm_outgoing)),
+        )
