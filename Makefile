@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients-installed demo test check clients faults format bench-dataplane
+.PHONY: help setup clients-installed demo test check clients faults format bench-dataplane bench-bounds
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s'|'
@@ -42,6 +42,9 @@ faults: setup ## killed processes and damaged disks alone
 bench-dataplane: setup clients-installed ## the byte's way, each step against its rival; ARGS="--only serve"
 	@scripts/install-clients --rivals
 	PYTHONPATH=bench:examples:tests $(RUN)/python bench/dataplane.py $(ARGS)
+
+bench-bounds: setup ## an agent's memory: a large blob, a thousand idle swarms, stalled readers
+	PYTHONPATH=bench:examples:tests $(RUN)/python bench/bounds.py $(ARGS)
 
 format: setup ## format and mend what can be mended
 	$(RUN)/ruff format src tests examples bench

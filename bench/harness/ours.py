@@ -45,12 +45,16 @@ def cluster(folder: Path, *words: str) -> Iterator[Cluster]:
 @contextmanager
 def agent(
     folder: Path, of: Cluster, host: str = "127.0.0.1", prefix: tuple[str, ...] = (),
-    tls: tuple[Path, Path] | None = None,
+    tls: tuple[Path, Path] | None = None, peer: dict[str, Any] | None = None,
 ) -> Iterator[Agent]:  # fmt: skip
     """An agent of cluster ``of``; ``prefix`` runs it on another host."""
     port = free_port("127.0.0.1")
     files = {"certificate": str(tls[0]), "key": str(tls[1])} if tls else None
     config = agent_config(folder, of.document, port, host, files)
+    if peer is not None:
+        document = yaml.safe_load(config.read_text())
+        document["agent"]["peer"] = peer
+        config.write_text(yaml.safe_dump(document))
     process = Process(folder / "log", "agent", "--config", config, prefix=prefix)
     try:
         process.wait_for_text(f"agent listens on {host}:{port}")

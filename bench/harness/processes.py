@@ -69,6 +69,12 @@ def peak_rss_mib(roots: Sequence[int]) -> float:
     return kib / 1024
 
 
+def rss_mib(pid: int) -> float:
+    """Resident memory of one process now."""
+    pages = int((PROC / str(pid) / "statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
 def _stat(pid: int) -> list[str]:
     """Fields of ``/proc/pid/stat`` from the state on (proc(5)); none if the process is gone."""
     try:

@@ -59,9 +59,16 @@ class PeerSettings:
     receive_threads: int = 2
     """Threads that hash and write; two keep a 10 Gbit/s link busy (BLAKE3: 2.8 GiB/s each)."""
 
+    dials_max: int = 10
+    """Connections of one swarm below which this process dials others."""
+    connections_max: int = 16
+    """Connections of one swarm in all."""
     bandwidth: BandwidthSettings = field(default_factory=BandwidthSettings)
 
     def __post_init__(self) -> None:
+        if not 0 < self.dials_max <= self.connections_max - 2:
+            raise Misuse("at least two connections more than are dialled are left to others",
+                         dials_max=self.dials_max, connections_max=self.connections_max)  # fmt: skip
         if self.buffer_bytes_max < 16 * 1024 * 1024:
             raise Misuse("one piece of 16 MiB must fit", buffer_bytes_max=self.buffer_bytes_max)
         if self.receive_threads < 1:

@@ -20,6 +20,7 @@ class BufferPool:
         self._bytes = 0
         self._free: dict[int, list[bytearray]] = {}
         self._waiting: deque[tuple[int, Grant]] = deque()
+        self._lent = False
 
     @property
     def bytes(self) -> int:
@@ -48,6 +49,13 @@ class BufferPool:
         self._free.setdefault(len(buffer), []).append(buffer)
         self._serve()
 
+    def trim(self) -> None:
+        """Free what is kept, if no buffer was asked for since the last call."""
+        if not self._lent:
+            while self._drop_one():
+                pass
+        self._lent = False
+
     def _serve(self) -> None:
         while self._waiting:
             capacity, grant = self._waiting[0]
@@ -58,6 +66,7 @@ class BufferPool:
             grant(buffer)
 
     def _take(self, capacity: int) -> bytearray | None:
+        self._lent = True
         kept = self._free.get(capacity)
         if kept:
             return kept.pop()

@@ -16,7 +16,7 @@ from octopull.runtime.tasks import Tasks
 from octopull.swarm import codec, handshake
 from octopull.swarm.codec import Decoder
 from octopull.swarm.events import Dialed, DialFailed
-from octopull.swarm.limits import FRAME_BYTES_MAX
+from octopull.swarm.limits import FRAME_BYTES_MAX, Announces, SwarmLimits
 from octopull.swarm.messages import Goodbye, Handshake, Reason
 from octopull.transport.announcing import Announcing, Introduce
 from octopull.transport.buffers import BufferPool
@@ -26,6 +26,7 @@ from octopull.transport.wire import Wire
 
 log = logs.get("transport")
 HANDSHAKE_S = 5.0
+TRIM_EVERY_S = 5.0
 HANDSHAKES_MAX = 256
 """Strangers at the door at once; more are turned away before a byte is read."""
 
@@ -33,6 +34,16 @@ BACKLOG = 512
 READ_BYTES = 64 * 1024
 
 Find = Callable[[Handshake], Awaitable[Swarm | None]]
+
+
+def limits_of(settings: PeerSettings, announces: Announces = Announces.YES) -> SwarmLimits:
+    """What the core must know of the settings."""
+    return SwarmLimits(
+        dials_max=settings.dials_max,
+        accepted_max=settings.connections_max - 2,
+        connections_max=settings.connections_max,
+        announces=announces,
+    )
 
 
 class PeerNode:
@@ -84,6 +95,7 @@ class PeerNode:
         )
         await self._tasks.__aenter__()
         self._tasks.start(self._accept(self._socket), "accept peers")
+        self._tasks.start(self._trim(), "trim buffers")
         return self
 
     async def __aexit__(
@@ -122,6 +134,12 @@ class PeerNode:
                 done(error if isinstance(error, Fault) else Unavailable(f"write failed: {error}"))
 
         future.add_done_callback(ended)
+
+    async def _trim(self) -> None:
+        """Buffers serve the next piece at once; a host that pulls nothing needs none."""
+        while True:
+            await asyncio.sleep(TRIM_EVERY_S)
+            self._pool.trim()
 
     # Handshakes.
 

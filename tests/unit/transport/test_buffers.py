@@ -41,3 +41,19 @@ def test_a_request_that_no_budget_holds_is_refused_and_a_forgotten_one_is_skippe
     pool.request(4, got.append)
     pool.release(got[0])
     assert len(got) == 2
+
+
+def test_an_idle_pool_frees_what_it_kept_and_a_busy_one_keeps_it() -> None:
+    pool, granted = BufferPool(1000), list[bytearray]()
+    for _ in range(2):
+        pool.request(400, granted.append)
+    pool.release(granted.pop())
+    pool.trim()
+    assert pool.bytes == 800
+    pool.trim()
+    assert pool.bytes == 400
+    pool.release(granted.pop())
+    pool.trim()
+    assert pool.bytes == 0
+    pool.request(1000, granted.append)
+    assert len(granted[0]) == 1000

@@ -24,7 +24,7 @@ from octopull.storage.disk import DiskStore
 from octopull.storage.eviction import EvictionPolicy, evict, partials_before_s
 from octopull.transport.announcing import Introduction
 from octopull.transport.bandwidth_api import add_bandwidth_routes
-from octopull.transport.node import PeerNode
+from octopull.transport.node import PeerNode, limits_of
 from octopull.transport.swarm import Swarm
 
 log = logs.get("agent")
@@ -43,7 +43,8 @@ async def run(
     store = await asyncio.to_thread(DiskStore, root)
     async with Http() as http, Tasks() as tasks:
         tracker, tags = TrackerClient(http, config.trackers), TagIndex(http, config.tag_indexes)
-        blobs = Blobs(store, tracker, tasks, config.metainfo_wait_s)
+        limits = limits_of(config.peer)
+        blobs = Blobs(store, tracker, tasks, config.metainfo_wait_s, limits)
 
         async def introduce(swarms: Sequence[Swarm]) -> Introduction:
             reply = await tracker.announce(

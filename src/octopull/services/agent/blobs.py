@@ -38,13 +38,14 @@ class Blobs:
     """The agent's cache, its downloads (one per digest), and its seeds."""
 
     def __init__(
-        self, store: DiskStore, tracker: TrackerClient, tasks: Tasks, metainfo_wait_s: float
-    ) -> None:
+        self, store: DiskStore, tracker: TrackerClient, tasks: Tasks, metainfo_wait_s: float,
+        limits: SwarmLimits,
+    ) -> None:  # fmt: skip
         self._store = store
         self._tracker = tracker
         self._tasks = tasks
         self._metainfo_wait_s = metainfo_wait_s
-        self._limits = SwarmLimits()
+        self._limits = limits
         self._seeds = Seeds(store, self._limits)
         self._starts = Starts(store, tracker, tasks)
         self._downloads: dict[Digest, Download] = {}

@@ -17,10 +17,10 @@ from octopull.services.origin.api import Api
 from octopull.services.origin.copies import Copies
 from octopull.storage.disk import DiskStore
 from octopull.storage.uploads import Uploads
-from octopull.swarm.limits import Announces, SwarmLimits
+from octopull.swarm.limits import Announces
 from octopull.swarm.messages import Handshake
 from octopull.transport.bandwidth_api import add_bandwidth_routes
-from octopull.transport.node import PeerNode
+from octopull.transport.node import PeerNode, limits_of
 from octopull.transport.seeds import Seeds
 from octopull.transport.swarm import Swarm
 
@@ -40,7 +40,7 @@ async def run(
     root = Path(config.data)
     store = await asyncio.to_thread(DiskStore, root)
     uploads = Uploads(store)
-    seeds = Seeds(store, SwarmLimits(announces=Announces.NO))
+    seeds = Seeds(store, limits_of(config.peer, Announces.NO))
 
     async def find(theirs: Handshake) -> Swarm | None:
         return await seeds.answer(node, theirs)
