@@ -119,7 +119,11 @@ async def test_a_liar_is_banned_and_nothing_wrong_reaches_client_or_disk(
         assert await get(http, cluster.agents[0].address, digest) == blob
         assert liar.lies > 0
         assert liar.connections == 1
-    cached = list((tmp_path / "agent-1" / "blobs").rglob(digest.hex))
+    cache = tmp_path / "agent-1" / "blobs"
+    async with asyncio.timeout(10):
+        # The client has its last byte once it is proven, which is before the disk has it.
+        while not (cached := list(cache.rglob(digest.hex))):
+            await asyncio.sleep(0.01)
     assert [path.read_bytes() for path in cached] == [blob]
 
 

@@ -107,23 +107,30 @@ class Partial:
                 self._sha256.update(chunk)
                 self._hashed += len(chunk)
 
-    def commit(self) -> None:
-        """Make it a blob of the store; durable when this returns. ``fd`` stays open.
+    def prove(self) -> None:
+        """Check the digest of the whole, every byte of which must be there.
 
         Raises:
             Corrupt: every piece matched, the digest of the whole does not; the file goes.
 
         """
         self.advance(self.metainfo.layout.size)
-        with disk_faults("committing a blob"):
-            self._commit()
-
-    def _commit(self) -> None:
         if self._sha256.hexdigest() != self.metainfo.digest.hex:
-            self.discard()
+            with disk_faults("discarding a blob"):
+                self.discard()
             raise Corrupt("the whole has another digest", digest=str(self.metainfo.digest))
-        self._store.adopt(self._data, self.fd, self.metainfo)
-        self._forget()
+
+    def commit(self) -> None:
+        """Make it a blob of the store; durable when this returns. ``fd`` stays open.
+
+        Raises:
+            Corrupt: as ``prove``.
+
+        """
+        self.prove()
+        with disk_faults("committing a blob"):
+            self._store.adopt(self._data, self.fd, self.metainfo)
+            self._forget()
 
     def close(self) -> None:
         """Close the files and keep them for a later ``open``; may be called twice."""

@@ -151,7 +151,8 @@ class Blobs:
         self._seeds.close(digest, Reason.SHUTDOWN)
         self._starts.forget(digest)
         download = self._downloads.get(digest)
-        if download is not None and download.committed:
+        if download is not None and download.whole:
+            await download.wait()
             download.leave()
             await download.closed()
         await asyncio.to_thread(self._store.delete, digest)

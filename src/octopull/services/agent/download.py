@@ -25,7 +25,7 @@ class Download:
 
     Pieces are proven one by one, and the blob's SHA-256 runs behind the growing prefix.
     The last piece is withheld until the digest of the whole matched, so no reader ever has
-    a whole wrong blob.
+    a whole wrong blob. It need not wait for the disk: a cache may be lost.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Download:
         self._waiters: list[asyncio.Future[None]] = []
         self._readers: dict[int, int] = {}
         self._next_reader = 0
+        self._whole = False
         self._committed = False
         self._leaving = False
         self.closing = False
@@ -108,6 +109,9 @@ class Download:
                 await self._in_thread(self._partial.advance, prefix)
             elif not engine.complete:
                 await self._news.wait()
+        await self._in_thread(self._partial.prove)
+        self._whole = True
+        self._tell_news()
         await self._in_thread(self._partial.commit)
         self._committed = True
         log.info("blob.pulled", digest=self.metainfo.digest.short, bytes=layout.size)
@@ -144,10 +148,10 @@ class Download:
         reader, self._next_reader = self._next_reader, self._next_reader + 1
         try:
             while True:
+                if self._whole:
+                    return layout.size
                 if self._failure is not None:
                     raise self._failure
-                if self._committed:
-                    return layout.size
                 run = bitfield.prefix(self.swarm.engine.have >> piece)
                 if run and piece < last:
                     return layout.prefix_bytes(min(piece + run, last))
@@ -182,6 +186,11 @@ class Download:
             if self._failure is not None:
                 raise self._failure
             await self._change()
+
+    @property
+    def whole(self) -> bool:
+        """Whether every byte is proven, be it in the store already or on its way there."""
+        return self._whole
 
     @property
     def committed(self) -> bool:
