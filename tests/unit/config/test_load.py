@@ -1,9 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from octopull.config import load
-from octopull.config.services import AgentConfig, OriginConfig
+from octopull.config.services import AgentConfig, BandwidthSettings, OriginConfig, Tls
 from octopull.kernel.errors import Misuse
 
 GOOD = {"agent": {"data": "/d", "trackers": ["t:1"], "tag_indexes": ["i:1"]}}
@@ -50,3 +51,39 @@ def test_what_is_no_yaml_mapping_is_refused(tmp_path: Path, text: str) -> None:
 def test_an_origin_must_be_one_of_its_ring() -> None:
     with pytest.raises(Misuse, match="name must be one of origins"):
         load.load(OriginConfig, "origin", {"origin": {"data": "/d", "origins": ["a:1"]}}, {})
+
+
+def test_what_may_be_absent_may_be_given_or_null() -> None:
+    files = {"certificate": "/c", "key": "/k"}
+    document = {
+        "agent": {
+            **GOOD["agent"],
+            "listen": {"tls": files},
+            "peer": {"bandwidth": {"in_bytes_per_s": 5, "out_bytes_per_s": None}},
+        }
+    }
+    config = load.load(AgentConfig, "agent", document, {})
+    assert config.listen.tls == Tls(**files)
+    assert config.peer.bandwidth == BandwidthSettings(in_bytes_per_s=5)
+    plain = load.load(
+        AgentConfig, "agent", {"agent": {**GOOD["agent"], "listen": {"tls": None}}}, {}
+    )
+    assert plain.listen.tls is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"listen": {"tls": {"certificate": "/c"}}}, "agent.listen.tls.key: required"),
+        ({"listen": {"tls": "yes"}}, "agent.listen.tls: must be a mapping"),
+        (
+            {"peer": {"bandwidth": {"in_bytes_per_s": "fast"}}},
+            "agent.peer.bandwidth.in_bytes_per_s",
+        ),
+        ({"peer": {"bandwidth": {"in_bytes_per_s": 0}}}, "a limit is positive"),
+        ({"peer": {"dials_max": 15}}, "at least two connections more"),
+    ],
+)
+def test_settings_that_make_no_sense_are_told(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(Misuse, match=told):
+        load.load(AgentConfig, "agent", {"agent": {**GOOD["agent"], **settings}}, {})
