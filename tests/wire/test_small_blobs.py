@@ -96,6 +96,19 @@ async def test_a_small_blob_is_cached_and_can_be_deleted(http: Http, cluster: Cl
     assert (await http.call("GET", url)).body == blob
 
 
+async def test_a_small_blob_deleted_before_the_disk_has_it_stays_deleted(
+    http: Http, cluster: Cluster, tmp_path: Path
+) -> None:
+    blob = content(20_000, 5)
+    await push_image(http, cluster, [blob])
+    agent = cluster.agents[0].url
+    for _ in range(5):
+        await http.call("GET", f"{agent}/v2/small/blobs/{Digest.of(blob)}")
+        await http.call("DELETE", f"{agent}/blobs/{Digest.of(blob)}")
+        await asyncio.sleep(0.06)  # past the moment at which it would have been written
+    assert not list((tmp_path / "agent-1" / "blobs").rglob(Digest.of(blob).hex))
+
+
 async def test_callers_at_once_share_one_answer(http: Http, cluster: Cluster) -> None:
     blob = content(9_000, 3)
     await push_image(http, cluster, [blob])

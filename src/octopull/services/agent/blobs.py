@@ -149,7 +149,8 @@ class Blobs:
 
         """
         self._seeds.close(digest, Reason.SHUTDOWN)
-        self._starts.forget(digest)
+        if self._starts.forget(digest):
+            return
         download = self._downloads.get(digest)
         if download is not None and download.whole:
             await download.wait()

@@ -122,13 +122,18 @@ class Starts:
                 digest, content = next(iter(self._pending.items()))
                 try:
                     await asyncio.to_thread(self._store.put, digest, content)
+                    if not self.forget(digest):
+                        # Deleted while it was being written.
+                        await asyncio.to_thread(self._store.delete, digest)
                 except Fault as fault:
                     log.warning("cache.failed", digest=digest.short, reason=str(fault))
-                self.forget(digest)
+                    self.forget(digest)
         finally:
             self._writing = False
 
-    def forget(self, digest: Digest) -> None:
-        """Drop what memory has of ``digest``; unknown ones are ignored."""
-        self._pending_bytes -= len(self._pending.pop(digest, b""))
+    def forget(self, digest: Digest) -> bool:
+        """Drop what memory has of ``digest``; whether its bytes were waiting for the disk."""
         self._metainfo.drop(digest)
+        content = self._pending.pop(digest, None)
+        self._pending_bytes -= len(content or b"")
+        return content is not None
