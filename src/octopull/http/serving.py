@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 
 from octopull.config.services import Listen
-from octopull.http.tls import TlsServer, listening
+from octopull.http.tls import TlsServer
 from octopull.kernel.errors import Fault, Unavailable
 from octopull.observability import logs, metrics
+from octopull.runtime.sockets import listening
 from octopull.security.tls import server_context
 
 SHUTDOWN_S = 10.0

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from octopull.kernel.errors import Unavailable
 from octopull.observability import logs
 from octopull.runtime.tasks import Tasks
 
@@ -22,7 +21,6 @@ HANDSHAKE_S = 10.0
 HANDSHAKES_MAX = 512
 """Strangers at the door at once; more are turned away before a byte is read."""
 
-BACKLOG = 512
 READ_BYTES = 256 * 1024
 SEND_BYTES = 256 * 1024
 TURN_BYTES_MAX = 2 * 1024 * 1024
@@ -290,22 +288,6 @@ class TlsServer:
             log.debug("tls.refused", reason=str(error) or repr(error))
         finally:
             self._strangers -= 1
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket to accept from.
-
-    Raises:
-        Unavailable: the address is taken or not ours.
-
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise Unavailable(f"cannot listen on {host}:{port}: {error}") from error
-    sock.setblocking(False)
-    return sock
 
 
 async def _handshake(sock: ssl.SSLSocket) -> None:

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from octopull.config.services import Listen, PeerSettings
+from octopull.config.services import PeerSettings
 from octopull.kernel.errors import Fault, PeerFault, Unavailable
 from octopull.kernel.peers import Peer, PeerKind
 from octopull.observability import logs
 from octopull.runtime.bandwidth import Bandwidth
+from octopull.runtime.sockets import listening
 from octopull.runtime.tasks import Tasks
 from octopull.swarm import codec, handshake
 from octopull.swarm.codec import Decoder
@@ -30,7 +31,6 @@ TRIM_EVERY_S = 5.0
 HANDSHAKES_MAX = 256
 """Strangers at the door at once; more are turned away before a byte is read."""
 
-BACKLOG = 512
 READ_BYTES = 64 * 1024
 
 Find = Callable[[Handshake], Awaitable[Swarm | None]]
@@ -85,7 +85,7 @@ class PeerNode:
 
     async def __aenter__(self) -> Self:
         listen = self._settings.listen
-        self._socket = _listening(listen)
+        self._socket = listening(listen.host, listen.port)
         self._me = Peer(
             id=self._peer_id,
             host=self._settings.advertise or listen.host,
@@ -234,19 +234,6 @@ async def _read_handshake(sock: socket.socket, decoder: Decoder) -> Handshake:
             if isinstance(message, Handshake):
                 return message
             raise PeerFault("no handshake", got=type(message).__name__)
-
-
-def _listening(listen: Listen) -> socket.socket:
-    """Raises Unavailable: the address is taken or not ours."""
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    try:
-        sock = socket.create_server(
-            (listen.host, listen.port), family=family, backlog=BACKLOG, reuse_port=False
-        )
-    except OSError as error:
-        raise Unavailable(f"cannot listen on {listen.host}:{listen.port}: {error}") from error
-    sock.setblocking(False)
-    return sock
 
 
 def _tune(sock: socket.socket) -> None:
