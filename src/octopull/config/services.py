@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from octopull.kernel.errors import Misuse
 
 LOOPBACK = "127.0.0.1"
+RATE_BYTES_PER_S_MAX = (1 << 53) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +43,14 @@ class BandwidthSettings:
     def __post_init__(self) -> None:
         limits = (self.in_bytes_per_s, self.out_bytes_per_s,
                   self.swarm_in_bytes_per_s, self.swarm_out_bytes_per_s)  # fmt: skip
-        if any(limit is not None and limit <= 0 for limit in limits):
-            raise Misuse("a limit is positive; null lifts it")
+        for limit in limits:
+            check_rate(limit)
+
+
+def check_rate(bytes_per_s: int | None) -> None:
+    """Raises Misuse: no rate, or one that no arithmetic of ours would bear."""
+    if bytes_per_s is not None and not 0 < bytes_per_s <= RATE_BYTES_PER_S_MAX:
+        raise Misuse("a limit is positive and below 2**53; null lifts it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

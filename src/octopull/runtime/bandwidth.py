@@ -7,6 +7,9 @@ from dataclasses import dataclass
 BURST_S = 0.05
 """What a flow may make up for after it was idle or woken late."""
 
+PAUSE_S_MAX = 0.25
+"""The longest pause before the limits are asked again: one may have been raised meanwhile."""
+
 QUANTUM_S = 0.01
 QUANTUM_BYTES_MIN = 16 * 1024
 """Bytes moved at once under a limit: a hundredth of a second's worth, but no trickle."""
@@ -27,24 +30,37 @@ class Bucket:
     last.
     """
 
-    __slots__ = ("_clock", "_free_at", "rate")
+    __slots__ = ("_at", "_clock", "_debt_bytes", "rate")
 
     def __init__(self, rate: Rate, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate = rate
         self._clock = clock
-        self._free_at = 0.0
+        self._at = clock()
+        self._debt_bytes = 0.0
 
     def wait_s(self) -> float:
-        """Seconds until more bytes may move; 0 if they may now."""
-        if self.rate.bytes_per_s is None:
-            return 0.0
-        return max(0.0, self._free_at - self._clock())
+        """Seconds until more bytes may move at the present rate; 0 if they may now."""
+        rate = self._settle()
+        return 0.0 if rate is None or self._debt_bytes < 1 else self._debt_bytes / rate
 
     def spend(self, count: int) -> None:
         """``count`` bytes have moved."""
-        if self.rate.bytes_per_s is not None:
-            since = max(self._free_at, self._clock() - BURST_S)
-            self._free_at = since + count / self.rate.bytes_per_s
+        if self._settle() is not None:
+            self._debt_bytes += count
+
+    def _settle(self) -> int | None:
+        """Pay for the time that went by, and return the rate.
+
+        The debt is in bytes, not in time: a rate that is changed holds for old debts, too.
+        """
+        rate, now = self.rate.bytes_per_s, self._clock()
+        if rate is None:
+            self._debt_bytes = 0.0
+        else:
+            paid = self._debt_bytes - rate * (now - self._at)
+            self._debt_bytes = max(paid, -rate * BURST_S)
+        self._at = now
+        return rate
 
     def quantum(self) -> int | None:
         """Bytes that may move at once; None: as many as there are."""
@@ -66,8 +82,8 @@ class Flow:
         return any(bucket.rate.bytes_per_s is not None for bucket in self._buckets)
 
     def wait_s(self) -> float:
-        """Seconds until more bytes may move."""
-        return max(bucket.wait_s() for bucket in self._buckets)
+        """Seconds to pause before asking again; 0 if bytes may move now."""
+        return min(PAUSE_S_MAX, max(bucket.wait_s() for bucket in self._buckets))
 
     def spend(self, count: int) -> None:
         """``count`` bytes have moved."""

@@ -109,6 +109,8 @@ class DiskStore:
             return self.path(digest).stat().st_size
         except FileNotFoundError:
             raise NotFound("no such blob here", digest=str(digest)) from None
+        except OSError as error:
+            raise Unavailable(f"cannot look up a blob: {error.strerror}") from error
 
     def open(self, digest: Digest) -> BlobFile:
         """Open and pin; counts as an access.

@@ -3,6 +3,7 @@
 import msgspec
 from aiohttp import web
 
+from octopull.config.services import check_rate
 from octopull.kernel.errors import Misuse
 from octopull.observability import logs
 from octopull.runtime.bandwidth import Bandwidth, Rate
@@ -36,7 +37,7 @@ def read_change(body: bytes, known: dict[str, Rate]) -> dict[str, int | None]:
     """Limits by name.
 
     Raises:
-        Misuse: unknown names, or no positive whole numbers.
+        Misuse: unknown names, or values that are no rate.
 
     """
     try:
@@ -46,8 +47,8 @@ def read_change(body: bytes, known: dict[str, Rate]) -> dict[str, int | None]:
     unknown = sorted(change.keys() - known.keys())
     if unknown:
         raise Misuse(f"no such limit: {unknown[0][:80]}; there are {', '.join(known)}")
-    if any(value is not None and value <= 0 for value in change.values()):
-        raise Misuse("a limit is positive; null lifts it")
+    for value in change.values():
+        check_rate(value)
     return change
 
 

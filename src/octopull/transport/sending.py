@@ -28,6 +28,7 @@ class _Body:
     left: int
     length: int
     head: bytes
+    begun: bool = False
 
 
 class Sender:
@@ -114,7 +115,8 @@ class Sender:
         self._bodies.clear()
 
     def _want_to_write(self) -> None:
-        if not self._writing:
+        resting = self._pause is not None and self._under_way is None
+        if not self._writing or resting:
             self._writing = True
             self._loop.add_writer(self._sock.fileno(), self._flush)
 
@@ -134,14 +136,23 @@ class Sender:
             self._lost(str(error))
 
     def _must_wait(self) -> bool:
-        """Pause before a body that the limits hold back; frames are too small to count."""
-        wait_s = self._flow.wait_s() if isinstance(self._under_way, _Body) else 0.0
+        """Pause before body bytes that the limits hold back; frames are too small to count."""
+        body = self._under_way
+        wait_s = self._flow.wait_s() if isinstance(body, _Body) else 0.0
         if wait_s > 0:
+            assert isinstance(body, _Body)
+            if not body.begun:
+                # Frames that come meanwhile overtake it, and it can still be withdrawn.
+                self._bodies.appendleft(body)
+                self._under_way = None
             self._loop.remove_writer(self._sock.fileno())
+            if self._pause is not None:
+                self._pause.cancel()
             self._pause = self._loop.call_later(wait_s, self._go_on)
         return wait_s > 0
 
     def _go_on(self) -> None:
+        self._pause = None
         if self._writing:
             self._loop.add_writer(self._sock.fileno(), self._flush)
 
@@ -169,6 +180,7 @@ class Sender:
         return done
 
     def _push_body(self, body: _Body) -> int:
+        body.begun = True
         if body.head:
             done = self._sock.send(body.head, socket.MSG_MORE)
             body.head = body.head[done:]

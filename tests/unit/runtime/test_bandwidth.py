@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octopull.runtime.bandwidth import BURST_S, Bucket, Flow, Rate
+from octopull.runtime.bandwidth import BURST_S, PAUSE_S_MAX, Bucket, Flow, Rate
 
 
 class Clock:
@@ -61,8 +61,17 @@ def test_a_rate_changed_on_the_way_holds_at_once_and_can_be_lifted() -> None:
     rate.bytes_per_s = 1000
     bucket.spend(2000)
     assert 1.9 < bucket.wait_s() <= 2
+    rate.bytes_per_s = 1_000_000
+    assert bucket.wait_s() < 0.01
     rate.bytes_per_s = None
     assert bucket.wait_s() == 0
+
+
+def test_a_flow_asks_again_soon_however_deep_its_debt() -> None:
+    clock = Clock()
+    flow = Flow(Bucket(Rate(10), clock))
+    flow.spend(1_000_000)
+    assert flow.wait_s() == PAUSE_S_MAX
 
 
 def test_a_flow_keeps_to_the_strictest_of_its_buckets() -> None:

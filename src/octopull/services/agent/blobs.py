@@ -1,6 +1,7 @@
 """The blobs of one host: from the cache if they are there, else through the swarm."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -116,13 +117,17 @@ class Blobs:
         except NotFound:
             return await self._begin(namespace, digest)
 
-    async def _begin(self, namespace: str, digest: Digest) -> MemoryBlob | Download:
+    async def _begin(self, namespace: str, digest: Digest) -> BlobFile | MemoryBlob | Download:
         """A blob that is not here: in memory if it is small, else on its way."""
         if digest in self._downloads or digest in self._starting:
             return await self._download(namespace, digest, None)
         start = await self._starts.of(namespace, digest)
         if isinstance(start, Inline):
             return MemoryBlob(start.content)
+        if start is None:
+            # It may have reached the disk since we looked.
+            with contextlib.suppress(NotFound):
+                return await asyncio.to_thread(self._store.open, digest)
         return await self._download(namespace, digest, start)
 
     async def read(self, namespace: str, digest: Digest, bytes_max: int) -> bytes:
@@ -149,14 +154,18 @@ class Blobs:
 
         """
         self._seeds.close(digest, Reason.SHUTDOWN)
-        if self._starts.forget(digest):
-            return
+        pending = self._starts.forget(digest)
         download = self._downloads.get(digest)
         if download is not None and download.whole:
-            await download.wait()
+            with contextlib.suppress(Fault):
+                await download.wait()  # What never reached the store need not leave it.
             download.leave()
             await download.closed()
-        await asyncio.to_thread(self._store.delete, digest)
+        try:
+            await asyncio.to_thread(self._store.delete, digest)
+        except NotFound:
+            if not pending:
+                raise
 
     async def _download(
         self, namespace: str, digest: Digest, metainfo: Metainfo | None

@@ -61,6 +61,9 @@ class Starts:
 
     async def of(self, namespace: str, digest: Digest) -> Start | None:
         """How to begin with ``digest``; None if no tracker could tell."""
+        content = self._pending.get(digest)
+        if content is not None:
+            return Inline(digest, content)
         kept = self._metainfo.get(digest)
         if kept is not None:
             return kept
