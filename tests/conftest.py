@@ -1,9 +1,12 @@
 """Settings for all tests: hypothesis profiles, and a summary of what could not run."""
 
 import os
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from octopull.http.client import Http
 
 settings.register_profile(
     "dev", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -12,6 +15,13 @@ settings.register_profile(
     "ci", max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[Http]:
+    """A client for requests to services under test."""
+    async with Http() as client:
+        yield client
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,6 +18,7 @@ def write_blob(path: Path, size: int, seed: int) -> str:
     A mebibyte of chance is repeated under a counter: making it must not take longer than
     moving it, and nothing here compresses or removes duplicates.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     block, hasher = random.Random(seed).randbytes(MIB), hashlib.sha256()
     with path.open("wb") as file:
         for at in range(0, size, MIB):

@@ -1,6 +1,7 @@
 """octopull as its users run it: the command ``octopull``, in processes of its own."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from harness.content import MIB
+from harness.pairs import Sample
 from harness.processes import cpu_s, peak_rss_mib
 from harness.rivals import free_port
 from support.cluster import Process, agent_config, up
@@ -100,6 +103,14 @@ class Meter:
 
     def used_s(self) -> float:
         return cpu_s(self.pids) - self._before
+
+    def throughput(self, client: Callable[[], float], size: int) -> Sample:
+        """MiB/s of a client that moves ``size`` bytes and returns its own CPU seconds."""
+        self.start()
+        started = time.monotonic()
+        client_s = client()
+        wall_s = time.monotonic() - started
+        return Sample(size / MIB / wall_s, client_s + self.used_s(), size)
 
     def rss_mib(self) -> float:
         return peak_rss_mib(self.pids)

@@ -31,7 +31,6 @@ def _cold(folder: Path) -> Iterator[Sides]:
     """GET through an agent to a file, against curl from nginx to a file and sha256sum."""
     with ExitStack() as stack:
         files = folder / "nginx" / "files"
-        files.mkdir(parents=True)
         digest = write_blob(files / "blob", GIB, 2)
         nginx = stack.enter_context(rivals.nginx(folder / "nginx"))
         cluster = stack.enter_context(ours.cluster(folder / "cluster"))
@@ -73,7 +72,6 @@ def _first_byte(folder: Path) -> Iterator[Sides]:
     """Behind a link of 200 Mbit/s: the first byte, against a wait for the whole blob."""
     with ExitStack() as stack:
         files = folder / "nginx" / "files"
-        files.mkdir(parents=True)
         digest = write_blob(files / "blob", GIB, 3)
         link = stack.enter_context(netns.capped_host("200mbit"))
         nginx = stack.enter_context(rivals.nginx(folder / "nginx", netns.HERE))

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
@@ -32,11 +31,7 @@ def _sides(
             def once() -> Sample:
                 renew()
                 run("sync")
-                meter.start()
-                started = time.monotonic()
-                client_s = push(base)
-                wall_s = time.monotonic() - started
-                return Sample(GIB / MIB / wall_s, client_s + meter.used_s(), GIB)
+                return meter.throughput(lambda: push(base), GIB)
 
             return once
 

@@ -1,15 +1,14 @@
 """A cached blob out of an agent: whole, in ranges, and over TLS; against nginx."""
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harness import ours, rivals
-from harness.content import MIB, write_blob
+from harness.content import write_blob
 from harness.ours import Meter
-from harness.pairs import GIB, Line, Sample, Sides
+from harness.pairs import GIB, Line, Sides
 from harness.processes import run
 from harness.registry import CURL, push_file
 
@@ -38,7 +37,6 @@ def _fetch_ranges(url: str) -> float:
 def _sides(folder: Path, fetch: Callable[[str], float], *, secure: bool) -> Iterator[Sides]:
     with ExitStack() as stack:
         files = folder / "nginx" / "files"
-        files.mkdir(parents=True)
         digest = write_blob(files / "blob", GIB, 1)
         tls = certificate(folder) if secure else None
         nginx = stack.enter_context(rivals.nginx(folder / "nginx", tls=tls))
@@ -47,19 +45,13 @@ def _sides(folder: Path, fetch: Callable[[str], float], *, secure: bool) -> Iter
         push_file(cluster.proxy, "bench", files / "blob", digest)
         blob = f"{agent.url}/v2/bench/blobs/{digest}"
 
-        def side(url: str, meter: Meter) -> Callable[[], Sample]:
-            def once() -> Sample:
-                meter.start()
-                started = time.monotonic()
-                client_s = fetch(url)
-                wall_s = time.monotonic() - started
-                return Sample(GIB / MIB / wall_s, client_s + meter.used_s(), GIB)
-
-            return once
-
         _fetch_whole(blob)
         mine, theirs = Meter([agent.pid]), Meter([nginx.pid])
-        yield Sides(side(blob, mine), side(f"{nginx.url}/blob", theirs), mine.rss_mib)
+        yield Sides(
+            lambda: mine.throughput(lambda: fetch(blob), GIB),
+            lambda: theirs.throughput(lambda: fetch(f"{nginx.url}/blob"), GIB),
+            mine.rss_mib,
+        )
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:

@@ -5,7 +5,6 @@ import hashlib
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -54,12 +53,6 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_blob_or_none(
         uploads.append(left.name, size, blob[size:])
         assert uploads.commit(left.name, digest).digest == digest
         assert store.read(digest, len(blob)) == blob
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[Http]:
-    async with Http() as client:
-        yield client
 
 
 def free_port() -> int:

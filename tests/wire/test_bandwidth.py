@@ -24,12 +24,6 @@ NAMES = ("in_bytes_per_s", "out_bytes_per_s", "swarm_in_bytes_per_s", "swarm_out
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[Http]:
-    async with Http() as client:
-        yield client
-
-
-@pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     async with running(tmp_path, 1, Ports(0, "127.0.0.1")) as one:
         yield one

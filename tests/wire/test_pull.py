@@ -28,12 +28,6 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[Http]:
-    async with Http() as client:
-        yield client
-
-
-@pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     async with running(tmp_path, 3, Ports(0, "127.0.0.1")) as one:
         yield one

@@ -44,12 +44,6 @@ async def origin(folder: Path, name: str, ring: list[str], replicas: int) -> Asy
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[Http]:
-    async with Http() as client:
-        yield client
-
-
-@pytest.fixture
 def ring() -> list[str]:
     return [f"127.0.0.1:{port}" for port in free_ports(3)]
 

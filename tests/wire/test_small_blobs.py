@@ -19,12 +19,6 @@ KIB = 1024
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[Http]:
-    async with Http() as client:
-        yield client
-
-
-@pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     async with running(tmp_path, 2, Ports(0, "127.0.0.1")) as one:
         yield one

@@ -1,6 +1,6 @@
 """What each service must be told: one frozen object per service, defaults in the fields."""
 
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 from octopull.kernel.errors import Misuse
 
@@ -41,9 +41,7 @@ class BandwidthSettings:
     swarm_out_bytes_per_s: int | None = None
 
     def __post_init__(self) -> None:
-        limits = (self.in_bytes_per_s, self.out_bytes_per_s,
-                  self.swarm_in_bytes_per_s, self.swarm_out_bytes_per_s)  # fmt: skip
-        for limit in limits:
+        for limit in astuple(self):
             check_rate(limit)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from octopull.observability import logs
+from octopull.runtime.sockets import Door
 from octopull.runtime.tasks import Tasks
 
 log = logs.get("http")
@@ -62,8 +63,6 @@ class TlsTransport(asyncio.Transport):
         """Tell the protocol, and begin to read."""
         self._protocol.connection_made(self)
         self.resume_reading()
-        # What came with the end of the handshake lies in OpenSSL; no wake-up will tell of it.
-        self._loop.call_soon(self._readable)
 
     # Reading.
 
@@ -79,6 +78,8 @@ class TlsTransport(asyncio.Transport):
         if not self._reading and not self._closing:
             self._reading = True
             self._loop.add_reader(self._fd, self._readable)
+            # What lies in OpenSSL already, such as what came with the end of the handshake,
+            # makes no wake-up.
             self._loop.call_soon(self._readable)
 
     def _readable(self) -> None:
@@ -240,8 +241,7 @@ class TlsServer:
         self._context = context
         self._protocols = protocols
         self._tasks = Tasks()
-        self._strangers = 0
-        self._tasks.start(self._accept(), "accept TLS")
+        Door(sock, self._tasks, self._greet, HANDSHAKES_MAX)
 
     @property
     def port(self) -> int:
@@ -253,23 +253,7 @@ class TlsServer:
         await self._tasks.__aexit__(None, None, None)
         self._socket.close()
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, _ = await loop.sock_accept(self._socket)
-            except OSError as error:
-                # Out of file descriptors, most likely: the port must outlive it.
-                log.warning("tls.accept_failed", reason=str(error))
-                await asyncio.sleep(0.1)
-                continue
-            if self._strangers >= HANDSHAKES_MAX:
-                sock.close()
-                continue
-            self._tasks.start(self._greet(sock), "TLS handshake")
-
     async def _greet(self, sock: socket.socket) -> None:
-        self._strangers += 1
         # Wrapping moves the file number: from then on the socket in hand is the secure one.
         held = sock
         try:
@@ -286,8 +270,6 @@ class TlsServer:
             if not isinstance(error, OSError | TimeoutError):
                 raise
             log.debug("tls.refused", reason=str(error) or repr(error))
-        finally:
-            self._strangers -= 1
 
 
 async def _handshake(sock: ssl.SSLSocket) -> None:

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+from octopull.config.services import BandwidthSettings
 
 BURST_S = 0.05
 """What a flow may make up for after it was idle or woken late."""
@@ -99,18 +101,15 @@ class Flow:
 class Bandwidth:
     """The limits of a process's peer traffic, in and out, in all and for each swarm."""
 
-    def __init__(
-        self, *, in_bytes_per_s: int | None, out_bytes_per_s: int | None,
-        swarm_in_bytes_per_s: int | None, swarm_out_bytes_per_s: int | None,
-    ) -> None:  # fmt: skip
-        self.incoming, self.outgoing = Rate(in_bytes_per_s), Rate(out_bytes_per_s)
-        self.swarm_incoming = Rate(swarm_in_bytes_per_s)
-        self.swarm_outgoing = Rate(swarm_out_bytes_per_s)
-        self._in, self._out = Bucket(self.incoming), Bucket(self.outgoing)
+    def __init__(self, settings: BandwidthSettings) -> None:
+        self.rates = {name: Rate(value) for name, value in asdict(settings).items()}
+        """By the names of the settings, to be changed at any time."""
+        self._in = Bucket(self.rates["in_bytes_per_s"])
+        self._out = Bucket(self.rates["out_bytes_per_s"])
 
     def flows(self) -> tuple[Flow, Flow]:
         """What a new swarm's connections must keep to: coming in, and going out."""
         return (
-            Flow(self._in, Bucket(self.swarm_incoming)),
-            Flow(self._out, Bucket(self.swarm_outgoing)),
+            Flow(self._in, Bucket(self.rates["swarm_in_bytes_per_s"])),
+            Flow(self._out, Bucket(self.rates["swarm_out_bytes_per_s"])),
         )

@@ -1,9 +1,15 @@
-"""Listening sockets for servers that accept by themselves."""
+"""Listening sockets, for servers that accept by themselves."""
 
+import asyncio
 import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from octopull.kernel.errors import Unavailable
+from octopull.observability import logs
+from octopull.runtime.tasks import Tasks
 
+log = logs.get("runtime")
 BACKLOG = 512
 
 
@@ -21,3 +27,43 @@ def listening(host: str, port: int) -> socket.socket:
         raise Unavailable(f"cannot listen on {host}:{port}: {error}") from error
     sock.setblocking(False)
     return sock
+
+
+class Door:
+    """Accepts connections for as long as ``tasks`` live, and has each of them greeted.
+
+    Strangers beyond ``strangers_max`` at once are turned away before a byte is read.
+    """
+
+    def __init__(
+        self, listener: socket.socket, tasks: Tasks,
+        greet: Callable[[socket.socket], Coroutine[Any, Any, None]], strangers_max: int,
+    ) -> None:  # fmt: skip
+        self._listener = listener
+        self._tasks = tasks
+        self._greet = greet
+        self._strangers_max = strangers_max
+        self._strangers = 0
+        tasks.start(self._accept(), "accept")
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(self._listener)
+            except OSError as error:
+                # Out of file descriptors, most likely: the port must outlive it.
+                log.warning("accept.failed", reason=str(error))
+                await asyncio.sleep(0.1)
+                continue
+            if self._strangers >= self._strangers_max:
+                sock.close()
+                continue
+            self._tasks.start(self._received(sock), "greet")
+
+    async def _received(self, sock: socket.socket) -> None:
+        self._strangers += 1
+        try:
+            await self._greet(sock)
+        finally:
+            self._strangers -= 1

@@ -14,12 +14,7 @@ PATH = "/x/config/bandwidth"
 
 def add_bandwidth_routes(app: web.Application, bandwidth: Bandwidth) -> None:
     """GET tells the limits, PATCH changes those it names; null lifts one."""
-    rates = {
-        "in_bytes_per_s": bandwidth.incoming,
-        "out_bytes_per_s": bandwidth.outgoing,
-        "swarm_in_bytes_per_s": bandwidth.swarm_incoming,
-        "swarm_out_bytes_per_s": bandwidth.swarm_outgoing,
-    }
+    rates = bandwidth.rates
 
     async def tell(_: web.Request) -> web.Response:
         return _told(rates)

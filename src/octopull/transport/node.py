@@ -12,7 +12,7 @@ from octopull.kernel.errors import Fault, PeerFault, Unavailable
 from octopull.kernel.peers import Peer, PeerKind
 from octopull.observability import logs
 from octopull.runtime.bandwidth import Bandwidth
-from octopull.runtime.sockets import listening
+from octopull.runtime.sockets import Door, listening
 from octopull.runtime.tasks import Tasks
 from octopull.swarm import codec, handshake
 from octopull.swarm.codec import Decoder
@@ -58,13 +58,7 @@ class PeerNode:
         introduce: Introduce | None,
     ) -> None:  # fmt: skip
         self.traffic = Traffic()
-        limits = settings.bandwidth
-        self.bandwidth = Bandwidth(
-            in_bytes_per_s=limits.in_bytes_per_s,
-            out_bytes_per_s=limits.out_bytes_per_s,
-            swarm_in_bytes_per_s=limits.swarm_in_bytes_per_s,
-            swarm_out_bytes_per_s=limits.swarm_out_bytes_per_s,
-        )
+        self.bandwidth = Bandwidth(settings.bandwidth)
         self._settings = settings
         self._peer_id = peer_id
         self._kind = kind
@@ -72,7 +66,6 @@ class PeerNode:
         self._pool = BufferPool(settings.buffer_bytes_max)
         self._threads = ThreadPoolExecutor(settings.receive_threads, "prove")
         self._tasks = Tasks()
-        self._strangers = 0
         self._announcing = Announcing(self._tasks, introduce) if introduce is not None else None
         self._socket: socket.socket | None = None
         self._me: Peer | None = None
@@ -94,7 +87,7 @@ class PeerNode:
             zone=self._settings.zone,
         )
         await self._tasks.__aenter__()
-        self._tasks.start(self._accept(self._socket), "accept peers")
+        Door(self._socket, self._tasks, self._greeted, HANDSHAKES_MAX)
         self._tasks.start(self._trim(), "trim buffers")
         return self
 
@@ -143,32 +136,14 @@ class PeerNode:
 
     # Handshakes.
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, _ = await loop.sock_accept(listener)
-            except OSError as error:
-                # Out of file descriptors, most likely: the port must outlive it.
-                log.warning("peer.accept_failed", reason=str(error))
-                await asyncio.sleep(0.1)
-                continue
-            if self._strangers >= HANDSHAKES_MAX:
-                sock.close()
-                continue
-            self._tasks.start(self._greeted(sock), "handshake")
-
     async def _greeted(self, sock: socket.socket) -> None:
         """A stranger dialled us."""
-        self._strangers += 1
         try:
             async with asyncio.timeout(HANDSHAKE_S):
                 await self._answer(sock)
         except (OSError, TimeoutError, ValueError, Fault) as error:
             log.debug("peer.refused", reason=str(error) or repr(error))
             sock.close()
-        finally:
-            self._strangers -= 1
 
     async def _answer(self, sock: socket.socket) -> None:
         _tune(sock)

@@ -138,18 +138,17 @@ class Sender:
     def _must_wait(self) -> bool:
         """Pause before body bytes that the limits hold back; frames are too small to count."""
         body = self._under_way
-        wait_s = self._flow.wait_s() if isinstance(body, _Body) else 0.0
-        if wait_s > 0:
-            assert isinstance(body, _Body)
-            if not body.begun:
-                # Frames that come meanwhile overtake it, and it can still be withdrawn.
-                self._bodies.appendleft(body)
-                self._under_way = None
-            self._loop.remove_writer(self._sock.fileno())
-            if self._pause is not None:
-                self._pause.cancel()
-            self._pause = self._loop.call_later(wait_s, self._go_on)
-        return wait_s > 0
+        if not isinstance(body, _Body) or (wait_s := self._flow.wait_s()) == 0:
+            return False
+        if not body.begun:
+            # Frames that come meanwhile overtake it, and it can still be withdrawn.
+            self._bodies.appendleft(body)
+            self._under_way = None
+        self._loop.remove_writer(self._sock.fileno())
+        if self._pause is not None:
+            self._pause.cancel()
+        self._pause = self._loop.call_later(wait_s, self._go_on)
+        return True
 
     def _go_on(self) -> None:
         self._pause = None
