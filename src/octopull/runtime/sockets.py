@@ -58,12 +58,11 @@ class Door:
                 continue
             if self._strangers >= self._strangers_max:
                 sock.close()
-                continue
-            self._tasks.start(self._received(sock), "greet")
+            else:
+                self._strangers += 1
+                self._tasks.start(self._greet(sock), "greet").add_done_callback(self._greeted)
+            # Accepting from a backlog does not wait: without this a burst would hold the loop.
+            await asyncio.sleep(0)
 
-    async def _received(self, sock: socket.socket) -> None:
-        self._strangers += 1
-        try:
-            await self._greet(sock)
-        finally:
-            self._strangers -= 1
+    def _greeted(self, _: "asyncio.Task[None]") -> None:
+        self._strangers -= 1
