@@ -1,14 +1,19 @@
 """The swarm core in the cases that a person must be able to read."""
 
+from dataclasses import replace
 from typing import Any
 
 from octopull.blob.layout import LEAF_BYTES
+from octopull.kernel import bitfield
+from octopull.kernel.peers import PeerKind
 from octopull.swarm.events import (
     Announce,
     AnnounceFailed,
     Arrived,
     Close,
+    Command,
     Completed,
+    Connected,
     Dial,
     Dialed,
     DialFailed,
@@ -30,15 +35,19 @@ from octopull.swarm.events import (
     Verified,
     Withdraw,
 )  # fmt: skip
+from octopull.swarm.limits import Seeding
 from octopull.swarm.messages import (
     Cancel,
     Goodbye,
     Have,
+    Haves,
     Message,
     PieceHead,
     Reason,
     Reject,
     Request,
+    Sated,
+    Wanted,
 )  # fmt: skip
 from support.transcript import Transcript, peer
 
@@ -180,7 +189,7 @@ def test_everyone_absent_at_first_and_the_download_completes_all_the_same() -> N
     t.after(0.5).told(Ticked()).orders(Announce())
     t.told(Discovered((peer("origin"),), 3.0)).orders(Dial(peer("origin")))
     t.told(DialFailed(peer("origin").id)).orders()
-    t.after(0.5).told(Ticked()).orders(Dial(peer("origin")))
+    t.after(0.5).told(Ticked()).orders(Dial(peer("origin")), Announce())
     t.told(t.opened("origin")).orders(Send(1, Request(0)))
     t.told(Received(1, PieceHead(0, LEAF_BYTES)), Arrived(1, 0)).orders(Take(1, 0))
     t.told(Verified(1, 0))
@@ -282,3 +291,109 @@ def test_a_goodbye_is_the_end_of_a_connection() -> None:
     t = begun(1)
     t.told(t.opened("seeder"), t.opened("other"), Received(1, Goodbye(Reason.SHUTDOWN)))
     assert t.engine.connections == 1
+
+
+def test_a_hungry_peer_hears_of_each_piece_and_a_sated_one_of_several_at_once() -> None:
+    t = begun(20, batch_pieces=3, batch_s=0.25, hungry_max=1, sated_min=2, window=1)
+    t.told(t.opened("seeder"), t.opened("eager", holds=0), t.opened("calm", holds=0))
+    t.told(Received(3, Sated()))
+
+    def gain(piece: int) -> list[Command]:
+        t.told(Sought(piece), Received(1, PieceHead(piece, LEAF_BYTES)))
+        t.told(Arrived(1, piece), Verified(1, piece))
+        return [c for c in t.ordered(Send) if isinstance(c.message, Have | Haves)]  # type: ignore[union-attr]
+
+    first = next(iter(t.engine._pieces._askers))
+    assert gain(first) == [Send(2, Have(first))]
+    second = next(iter(t.engine._pieces._askers))
+    assert gain(second) == [Send(2, Have(second))]
+    t.after(0.25).told(Ticked())
+    assert Send(3, Haves(1 << first | 1 << second)) in t.ordered(Send)
+
+
+def test_a_sparing_seed_shows_each_peer_other_pieces_and_goes_on_as_they_take_them() -> None:
+    t = Transcript(8, have=0xFF, seeding=Seeding.SPARING, shown_max=2).told(Started())
+    assert t.engine.greeting == 0
+    t.told(Connected(1, peer("a"), Dialed.BY_THEM, 0, 0))
+    (shown_a,) = t.ordered(Send)
+    t.told(Connected(2, peer("b"), Dialed.BY_THEM, 0, 0))
+    (shown_b,) = t.ordered(Send)
+    of_a, of_b = shown_a.message.pieces, shown_b.message.pieces  # type: ignore[union-attr]
+    assert of_a.bit_count() == of_b.bit_count() == 2
+    assert not of_a & of_b
+    piece = bitfield.first(of_a)
+    t.told(Received(1, Request(piece))).orders(Serve(1, piece, 1))
+    t.told(Served(1, piece))
+    (further,) = t.ordered(Send)
+    assert not 1 << further.message.piece & (of_a | of_b)  # type: ignore[union-attr]
+    hidden = bitfield.first(of_b)
+    t.told(Received(1, Request(hidden)))
+    assert t.ordered(Close) == [Close(1, Reason.FAULT, "asks for what we never offered")]
+
+
+def test_an_origin_that_hides_it_is_told_which_piece_a_reader_waits_for() -> None:
+    origin = replace(peer("origin"), kind=PeerKind.ORIGIN)
+    t = begun(8).told(Sought(3))
+    t.told(Connected(1, origin, Dialed.BY_US, 0, 0)).orders(Send(1, Wanted(3)))
+    t.told(Received(1, Have(3))).orders(Send(1, Request(3)))
+    t.told(Sought(3)).orders()
+    t.told(Sought(5)).orders(Send(1, Wanted(5)))
+
+
+def test_a_sparing_seed_shows_a_wanted_piece_to_the_first_who_wants_it() -> None:
+    t = Transcript(64, have=2**64 - 1, seeding=Seeding.SPARING, shown_max=1).told(Started())
+    for conn, name in ((1, "a"), (2, "b")):
+        t.told(Connected(conn, peer(name), Dialed.BY_THEM, 0, 0))
+    wanted = next(n for n in range(64) if t.engine._picker.holders(n) == 0)
+    t.told(Received(1, Wanted(wanted))).orders(Send(1, Have(wanted)))
+    t.told(Received(2, Wanted(wanted))).orders()
+    t.told(Received(1, Wanted(64)))
+    assert [c.conn for c in t.ordered(Close)] == [1]  # type: ignore[union-attr]
+
+
+def test_what_waits_at_a_busy_peer_is_recalled_for_one_that_would_idle() -> None:
+    t = begun(3, depth_max=3)
+    t.told(t.opened("busy"), Received(1, PieceHead(0, LEAF_BYTES, 9)))
+    t.after(1).told(Arrived(1, 0), Verified(1, 0))  # a piece takes a second
+    t.told(t.opened("idle", holds=0), Received(2, Have(1))).orders(Send(1, Cancel(1)))
+    t.told(Received(1, Reject(1))).orders(Send(2, Request(1)))
+
+
+def test_a_peer_that_says_its_line_is_empty_is_asked_again_beyond_the_window() -> None:
+    t = begun(4, window=1, window_max=2)
+    t.told(Sought(0), t.opened("quick")).orders(Send(1, Request(0)))
+    t.told(Received(1, PieceHead(0, LEAF_BYTES, 5))).orders(Take(1, 0))
+    t.told(Arrived(1, 0), Verified(1, 0), Sought(1))
+    asked = next(iter(t.engine._pieces._askers))
+    t.told(Received(1, PieceHead(asked, LEAF_BYTES, 0)))
+    assert len(t.ordered(Send)) == 1
+
+
+def test_an_origin_is_left_alone_while_others_have_what_we_want() -> None:
+    t = begun(4, window=2)
+    origin = Connected(1, replace(peer("origin"), kind=PeerKind.ORIGIN), Dialed.BY_US, 0b1111, 0)
+    t.told(t.opened("first", holds=0), t.opened("agent", holds=0))
+    t.told(Received(1, Have(0)), Received(2, Have(1)))
+    t.told(replace(origin, conn=3))
+    asked = {c.conn for c in t.ordered(Send)}  # type: ignore[union-attr]
+    assert asked == set()
+    t.told(Received(1, PieceHead(0, LEAF_BYTES, 0)), Arrived(1, 0))
+    assert {c.conn for c in t.ordered(Send)} == {3}  # type: ignore[union-attr]
+
+
+def test_a_leecher_that_starves_gives_a_useless_connection_up_to_dial_another() -> None:
+    t = begun(2, dials_max=1, connections_max=2, accepted_max=1, starve_s=4.0)
+    t.told(Discovered((peer("poor"),), 30.0), t.opened("poor", holds=0))
+    t.told(Discovered((peer("seeder"),), 30.0)).orders()
+    t.after(4).told(Ticked()).orders(
+        Close(1, Reason.FULL, "has nothing for us"), Dial(peer("seeder"))
+    )
+
+
+def test_a_body_that_stands_still_is_asked_for_once_more_elsewhere_and_never_again() -> None:
+    t = begun(1, silence_s=600.0, request_s=600.0, give_up_s=600.0)
+    t.told(t.opened("stuck"), Received(1, PieceHead(0, LEAF_BYTES)))
+    t.after(1).told(t.opened("other")).orders(Send(2, Request(0)))
+    t.told(Received(2, PieceHead(0, LEAF_BYTES)), Arrived(2, 0), Verified(2, 0))
+    t.after(5).told(Ticked())
+    assert t.ordered(Send) == []

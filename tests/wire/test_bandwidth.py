@@ -16,7 +16,7 @@ from octopull.kernel.errors import Misuse
 from octopull.runtime.bandwidth import Bucket, Flow, Rate
 from octopull.swarm.codec import Decoder
 from octopull.swarm.messages import Have
-from octopull.transport.sending import Sender
+from octopull.transport.sending import Body, Sender
 from support.cluster import content
 
 MIB = 1 << 20
@@ -100,7 +100,7 @@ async def test_frames_overtake_a_body_that_a_limit_holds_back(tmp_path: Path) ->
     sender = Sender(ours, flow, lambda piece, _: served.append(piece), lambda _: None)
     loop, decoder = asyncio.get_running_loop(), Decoder(1 << 16)
     with file.open("rb") as opened:
-        sender.serve(0, opened.fileno(), 0, 100_000)
+        sender.serve(Body(0, opened.fileno(), 0, 100_000), 0)
     await asyncio.sleep(0.05)
     sender.send(Have(7))
     async with asyncio.timeout(5):

@@ -64,11 +64,16 @@ class PeerSettings:
     receive_threads: int = 2
     """Threads that hash and write; two keep a 10 Gbit/s link busy (BLAKE3: 2.8 GiB/s each)."""
 
-    dials_max: int = 10
-    """Connections of one swarm below which this process dials others."""
+    dials_max: int = 6
+    """Connections of one swarm that this process opens; others come from peers."""
     connections_max: int = 16
     """Connections of one swarm in all."""
+    uploads_max: int = 4
+    """Piece bodies sent at once, over all swarms: few, so that each arrives early."""
     bandwidth: BandwidthSettings = field(default_factory=BandwidthSettings)
+    journal: str = ""
+    """Folder in which each swarm records what it was told and what it ordered, to be replayed; up
+    to 64 MiB a swarm, and never deleted. Empty: nothing is recorded."""
 
     def __post_init__(self) -> None:
         if not 0 < self.dials_max <= self.connections_max - 2:
@@ -76,6 +81,8 @@ class PeerSettings:
                          dials_max=self.dials_max, connections_max=self.connections_max)  # fmt: skip
         if self.buffer_bytes_max < 16 * 1024 * 1024:
             raise Misuse("one piece of 16 MiB must fit", buffer_bytes_max=self.buffer_bytes_max)
+        if self.uploads_max < 1:
+            raise Misuse("at least one body must leave", uploads_max=self.uploads_max)
         if self.receive_threads < 1:
             raise Misuse("at least one thread must hash", receive_threads=self.receive_threads)
         if not self.advertise and self.listen.host in {"0.0.0.0", "::", ""}:  # noqa: S104 - compared only

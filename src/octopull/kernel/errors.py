@@ -7,7 +7,8 @@
     │   ├── InvalidManifest   not a manifest, or refers to what is missing
     │   ├── InvalidRange      bytes out of order or out of bounds
     │   ├── TooLarge          beyond a stated limit
-    │   └── Unsupported       understood, and not offered
+    │   ├── Unsupported       understood, and not offered
+    │   └── Diverged          code decides otherwise than its journal says
     ├── PeerFault         the other side broke the protocol    drop the peer
     ├── Corrupt           bytes do not match their digest      refetch elsewhere
     ├── NotFound          the thing is absent, now             tell the client
@@ -74,6 +75,12 @@ class Unsupported(Misuse):
     """The request was understood and is not offered."""
 
     code = "unsupported"
+
+
+class Diverged(Misuse):
+    """The same events gave other commands than an earlier run recorded."""
+
+    code = "diverged"
 
 
 class PeerFault(Fault):

@@ -21,33 +21,36 @@ Draw = Callable[[int], int]
 class Member:
     """A peer of one swarm, and until when its word counts (seconds, monotonic).
 
-    ``encoded`` is the peer as JSON: it is named far more often than it changes. ``at`` is
-    its place on its roll.
+    ``encoded`` is the peer as JSON: it is named far more often than it changes.
     """
 
     peer: Peer
     complete: bool
     until: float
     encoded: msgspec.Raw
-    at: int = 0
 
 
 @dataclass(slots=True)
-class _Roll:
-    """Members in a list, so that some can be drawn by chance; each knows its place."""
+class Roll:
+    """Members in a list, so that some can be drawn by chance, and the place of each in it."""
 
     members: list[Member] = field(default_factory=list[Member])
+    _places: dict[str, int] = field(default_factory=dict[str, int])
 
     def add(self, member: Member) -> None:
-        member.at = len(self.members)
+        """One more, who is not on it."""
+        self._places[member.peer.id] = len(self.members)
         self.members.append(member)
 
     def remove(self, member: Member) -> None:
         """The last takes the place of the one that goes."""
-        last = self.members.pop()
+        place, last = self._places.pop(member.peer.id), self.members.pop()
         if last is not member:
-            self.members[member.at] = last
-            last.at = member.at
+            self.members[place] = last
+            self._places[last.peer.id] = place
+
+    def __len__(self) -> int:
+        return len(self.members)
 
     def drawn(self, count: int, now: float, draw: Draw) -> list[Member]:
         """Up to ``count`` of those whose word counts at ``now``.
@@ -81,35 +84,44 @@ def _prime_from(number: int) -> int:
 
 
 @dataclass(slots=True)
+class Party:
+    """Members by what they hold. Invariant: each is on exactly one of the two rolls."""
+
+    seeders: Roll = field(default_factory=Roll)
+    leechers: Roll = field(default_factory=Roll)
+
+    def roll(self, member: Member) -> Roll:
+        """Where ``member`` belongs."""
+        return self.seeders if member.complete else self.leechers
+
+    def __len__(self) -> int:
+        return len(self.seeders) + len(self.leechers)
+
+
+@dataclass(slots=True)
 class Swarm:
-    """The members of one swarm. Invariant: each is on exactly one of the two rolls."""
+    """The members of one swarm. Invariant: each is in ``everyone`` and in its zone's party."""
 
     members: dict[str, Member] = field(default_factory=dict[str, Member])
-    _seeders: _Roll = field(default_factory=_Roll)
-    _leechers: _Roll = field(default_factory=_Roll)
+    everyone: Party = field(default_factory=Party)
+    zones: dict[str, Party] = field(default_factory=dict[str, Party])
 
     def put(self, member: Member) -> None:
         """Note ``member`` in place of what it said before."""
         if member.peer.id in self.members:
             self.remove(member.peer.id)
         self.members[member.peer.id] = member
-        self._roll(member).add(member)
+        self.everyone.roll(member).add(member)
+        self.zones.setdefault(member.peer.zone, Party()).roll(member).add(member)
 
     def remove(self, peer_id: str) -> None:
         """Forget a member."""
         member = self.members.pop(peer_id)
-        self._roll(member).remove(member)
-
-    def seeders(self, count: int, now: float, draw: Draw) -> list[Member]:
-        """Up to ``count`` complete members by chance."""
-        return self._seeders.drawn(count, now, draw)
-
-    def leechers(self, count: int, now: float, draw: Draw) -> list[Member]:
-        """Up to ``count`` others by chance."""
-        return self._leechers.drawn(count, now, draw)
-
-    def _roll(self, member: Member) -> _Roll:
-        return self._seeders if member.complete else self._leechers
+        zone = self.zones[member.peer.zone]
+        self.everyone.roll(member).remove(member)
+        zone.roll(member).remove(member)
+        if not len(zone):
+            del self.zones[member.peer.zone]
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ class Announcer:
 
     limits: SwarmLimits
     _next_at: float | None = None
+    _short: int = 0
     _failures: int = 0
 
     def soon(self, now: float) -> None:
@@ -33,6 +34,13 @@ class Announcer:
         self._failures = 0
         if self.limits.announces is Announces.YES:
             self._next_at = now + max(interval_s, self.limits.announce_retry_s)
+
+    def short(self, now: float) -> None:
+        """The swarm is short of peers: ask again before the interval is over, ever less often."""
+        pause_s = self.limits.announce_retry_s * 2**self._short
+        if self._next_at is not None and now + pause_s < self._next_at < now + ANSWER_S_MAX / 2:
+            self._short = min(self._short + 1, 16)
+            self._next_at = now + pause_s
 
     def failed(self, now: float) -> None:
         """No tracker answered."""

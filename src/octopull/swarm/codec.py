@@ -6,8 +6,9 @@
     +--------+------+--------------------------------------------------+
 
 ``length`` counts everything after itself. Integers are big-endian, unsigned. Fields: a
-piece is four bytes; PieceHead adds a length of four bytes, and that many raw bytes follow
-the frame; Goodbye is its reason in ASCII. Handshake:
+piece is four bytes; PieceHead adds a length of four bytes and a count of two, and that many raw
+bytes follow the frame; Haves is a first piece, a multiple of eight, and a bitfield from there
+on; Goodbye is its reason in ASCII. Handshake:
 
     +-----------+---------+-----------+--------+------+---------+------+------+--------+
     | protocol  | version | info hash | digest | id   | port    | kind | text | packed |
@@ -21,33 +22,45 @@ import struct
 from collections.abc import Iterator
 from struct import Struct
 
-from octopull.kernel import names
+from octopull.kernel import bitfield, names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse, PeerFault
 from octopull.kernel.peers import Peer, PeerKind
+from octopull.swarm.limits import FRAME_BYTES_MAX
 from octopull.swarm.messages import (
     Cancel,
     Goodbye,
     Handshake,
     Have,
+    Haves,
+    Hungry,
     Message,
     PieceHead,
     Reason,
     Reject,
     Request,
+    Sated,
+    Wanted,
 )  # fmt: skip
 
 LENGTH = Struct(">I")
 _PIECE = Struct(">I")
-_HEAD = Struct(">II")
+_HEAD = Struct(">IIH")
 _SHORT = Struct(">H")
 _HANDSHAKE = Struct(">8sB32s32s20sHB")
 PROTOCOL = b"octopull"
-VERSION = 1
+VERSION = 2
 
-_HANDSHAKE_KIND, _HEAD_KIND, _GOODBYE_KIND = 0, 5, 6
-_PLAIN: dict[int, type[Have | Request | Cancel | Reject]] = {
-    1: Have, 2: Request, 3: Cancel, 4: Reject,
+WAITING_MAX = (1 << 16) - 1
+"""The most that a ``PieceHead`` can say is waiting."""
+
+PIECES_MAX = FRAME_BYTES_MAX * 8
+"""No swarm has more pieces: a handshake could not tell who holds them."""
+
+_HANDSHAKE_KIND, _HEAD_KIND, _GOODBYE_KIND, _HAVES_KIND = 0, 5, 6, 7
+_HUNGRY_KIND, _SATED_KIND = 8, 9
+_PLAIN: dict[int, type[Have | Request | Cancel | Reject | Wanted]] = {
+    1: Have, 2: Request, 3: Cancel, 4: Reject, 10: Wanted,
 }  # fmt: skip
 _PLAIN_KINDS = {kind: number for number, kind in _PLAIN.items()}
 _PEER_KINDS = (PeerKind.AGENT, PeerKind.ORIGIN)
@@ -56,8 +69,14 @@ _PEER_KINDS = (PeerKind.AGENT, PeerKind.ORIGIN)
 def encode(message: Message) -> bytes:
     """The whole frame of ``message``."""
     match message:
-        case PieceHead(piece, length):
-            body = bytes([_HEAD_KIND]) + _HEAD.pack(piece, length)
+        case PieceHead(piece, length, waiting):
+            body = bytes([_HEAD_KIND]) + _HEAD.pack(piece, length, min(waiting, WAITING_MAX))
+        case Haves(pieces):
+            body = bytes([_HAVES_KIND]) + _encode_haves(pieces)
+        case Hungry():
+            body = bytes([_HUNGRY_KIND])
+        case Sated():
+            body = bytes([_SATED_KIND])
         case Goodbye(reason):
             body = bytes([_GOODBYE_KIND]) + reason.value.encode()
         case Handshake():
@@ -65,6 +84,12 @@ def encode(message: Message) -> bytes:
         case _:
             body = bytes([_PLAIN_KINDS[type(message)]]) + _PIECE.pack(message.piece)
     return LENGTH.pack(len(body)) + body
+
+
+def _encode_haves(pieces: int) -> bytes:
+    first = bitfield.first(pieces) & ~7
+    bits = pieces >> first
+    return _PIECE.pack(first) + bits.to_bytes((bits.bit_length() + 7) // 8, "little")
 
 
 def _encode_handshake(message: Handshake) -> bytes:
@@ -124,6 +149,10 @@ def _parse(frame: bytes) -> Message:
         return _PLAIN[kind](_PIECE.unpack(fields)[0])
     if kind == _HEAD_KIND and len(fields) == _HEAD.size:
         return PieceHead(*_HEAD.unpack(fields))
+    if kind == _HAVES_KIND and len(fields) > _PIECE.size:
+        return _parse_haves(fields)
+    if kind in {_HUNGRY_KIND, _SATED_KIND} and not fields:
+        return Hungry() if kind == _HUNGRY_KIND else Sated()
     if kind == _GOODBYE_KIND:
         try:
             return Goodbye(Reason(fields.decode("ascii")))
@@ -132,6 +161,14 @@ def _parse(frame: bytes) -> Message:
     if kind == _HANDSHAKE_KIND:
         return _parse_handshake(fields)
     raise PeerFault("malformed frame", kind=kind, size=len(frame))
+
+
+def _parse_haves(fields: bytes) -> Haves:
+    (first,) = _PIECE.unpack_from(fields)
+    bits = int.from_bytes(fields[_PIECE.size :], "little")
+    if first % 8 or first >= PIECES_MAX or not bits:
+        raise PeerFault("a set of pieces that makes no sense", first=first)
+    return Haves(bits << first)
 
 
 def _parse_handshake(fields: bytes) -> Handshake:

@@ -12,14 +12,15 @@ from octopull.swarm.limits import SwarmLimits
 class Connections:
     """Open connections by number; at most ``limits.connections_max``.
 
-    Iterating goes over a copy, so that a connection may be dropped on the way.
+    Iterating goes over those that were open when it began, so one may be dropped on the way.
     """
 
     limits: SwarmLimits
     _open: dict[int, Connection] = field(default_factory=dict[int, Connection])
+    _all: tuple[Connection, ...] = ()
 
     def __iter__(self) -> Iterator[Connection]:
-        return iter(list(self._open.values()))
+        return iter(self._all)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -31,10 +32,18 @@ class Connections:
     def add(self, connection: Connection) -> None:
         """Keep a connection that ``room_for`` said yes to."""
         self._open[connection.conn] = connection
+        self._all = tuple(self._open.values())
 
     def remove(self, connection: Connection) -> bool:
         """Forget a connection; whether it was open."""
-        return self._open.pop(connection.conn, None) is not None
+        known = self._open.pop(connection.conn, None) is not None
+        self._all = tuple(self._open.values())
+        return known
+
+    @property
+    def all(self) -> tuple[Connection, ...]:
+        """All that are open, in the order in which they were opened."""
+        return self._all
 
     def to(self, peer_id: str) -> Connection | None:
         """The connection to a peer, if there is one."""
@@ -43,6 +52,11 @@ class Connections:
     def peers(self) -> set[str]:
         """Ids of the peers we are connected to."""
         return {connection.peer.id for connection in self._open.values()}
+
+    @property
+    def dialed(self) -> int:
+        """Those that we opened."""
+        return sum(one.dialed is Dialed.BY_US for one in self._all)
 
     def room_for(self, dialed: Dialed, accepted_max: int) -> bool:
         """Whether one more fits; strangers get ``accepted_max`` places and no more."""

@@ -7,11 +7,13 @@ peer did: a peer at fault is closed and banned, and the swarm goes on.
 from octopull.blob.layout import Layout
 from octopull.kernel import bitfield
 from octopull.kernel.errors import PeerFault
+from octopull.swarm.alarm import Alarm
 from octopull.swarm.announcer import Announcer
 from octopull.swarm.chance import Chance
 from octopull.swarm.chooser import Chooser
 from octopull.swarm.connection import Connection
 from octopull.swarm.connections import Connections
+from octopull.swarm.dialing import Dialing
 from octopull.swarm.events import (
     Announce,
     AnnounceFailed,
@@ -20,7 +22,7 @@ from octopull.swarm.events import (
     Command,
     Completed,
     Connected,
-    Dial,
+    Dialed,
     DialFailed,
     Disconnected,
     Discovered,
@@ -30,7 +32,6 @@ from octopull.swarm.events import (
     Received,
     Refused,
     Retired,
-    Send,
     Serve,
     Served,
     Skip,
@@ -42,21 +43,29 @@ from octopull.swarm.events import (
     WakeAt,
     Withdraw,
 )  # fmt: skip
-from octopull.swarm.limits import SwarmLimits
+from octopull.swarm.limits import Seeding, SwarmLimits
 from octopull.swarm.messages import (
     Cancel,
     Goodbye,
     Have,
+    Haves,
+    Hungry,
     Message,
     PieceHead,
     Reason,
     Reject,
     Request,
+    Sated,
+    Wanted,
 )  # fmt: skip
+from octopull.swarm.offers import Offers, Open, Sparing
+from octopull.swarm.orders import Orders
 from octopull.swarm.picker import Picker
 from octopull.swarm.pieces import Pieces
 from octopull.swarm.pipeline import Pipeline
+from octopull.swarm.requests import Requests
 from octopull.swarm.roster import Roster
+from octopull.swarm.telling import Telling
 
 
 class Engine:
@@ -68,31 +77,51 @@ class Engine:
         have: pieces already proven.
         limits: how to behave.
         salt: seeds every choice left to chance; the same events then give the same commands.
+        zone: where we are; peers of the same zone are asked first.
 
     """
 
     def __init__(
-        self, *, me: str, layout: Layout, have: int, limits: SwarmLimits, salt: int
-    ) -> None:
+        self, *, me: str, layout: Layout, have: int, limits: SwarmLimits, salt: int,
+        zone: str = "",
+    ) -> None:  # fmt: skip
         chance = Chance(salt)
         self._me = me
+        self._zone = zone
         self._layout = layout
         self._limits = limits
+        self._orders, self._alarm = Orders(), Alarm()
         self._pieces = Pieces(layout.count, have)
         self._picker = Picker(layout.count, chance)
         self._roster = Roster(me, limits, chance)
         self._announcer = Announcer(limits)
         self._connections = Connections(limits)
-        self._chooser = Chooser(self._pieces, self._picker, limits)
-        self._gained_at = 0.0
-        self._alarm: float | None = None
+        self._dialing = Dialing(
+            limits, self._roster, self._connections, self._announcer, self._orders
+        )
+        chooser = Chooser(self._pieces, self._picker, self._connections, limits, chance)
+        self._requests = Requests(
+            self._pieces, self._picker, self._connections, chooser, limits, self._orders,
+            self._alarm,
+        )  # fmt: skip
+        offers: Offers = Open(limits)
+        if limits.seeding is Seeding.SPARING and self._pieces.complete:
+            offers = Sparing(limits, layout.count, self._picker, chance.below(layout.count))
+        self._telling = Telling(
+            offers, self._picker, self._connections, limits, self._orders, self._alarm
+        )
+        self._gained_at = self._made_room_at = 0.0
         self._over = False
-        self._commands: list[Command] = []
 
     @property
     def have(self) -> int:
         """Pieces proven, as a set."""
         return self._pieces.have
+
+    @property
+    def greeting(self) -> int:
+        """Pieces that a handshake says we hold."""
+        return self._telling.greeting(self._pieces.have)
 
     @property
     def complete(self) -> bool:
@@ -119,7 +148,27 @@ class Engine:
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """Apply ``event`` at ``now`` (seconds, monotonic); return what follows, in order."""
-        self._commands = []
+        match event:
+            case Received() | Arrived() | Served() | Progressed() | Disconnected():
+                connection = self._connections.get(event.conn)
+                if connection is not None:
+                    self._about(connection, event, now)
+            case Verified(conn, piece):
+                self._verified(conn, piece, now)
+            case Refused(conn, piece):
+                self._refused(conn, piece, now)
+            case Connected():
+                self._connect(event, now)
+            case Sought(piece):
+                self._requests.seek(piece, now)
+            case _:
+                self._alarm.stale = True
+                self._about_the_world(event, now)
+        if self._alarm.due(now):
+            self._keep_time(now)
+        return self._orders.take()
+
+    def _about_the_world(self, event: Event, now: float) -> None:
         match event:
             case Started():
                 self._start(now)
@@ -130,23 +179,10 @@ class Engine:
                 self._announcer.failed(now)
             case DialFailed(peer_id):
                 self._roster.failed(peer_id, now)
-            case Sought(piece):
-                self._chooser.sought = piece
-                self._fill_all(now)
             case Ticked():
-                self._alarm = None
-            case Connected():
-                self._connect(event, now)
-            case Verified(conn, piece):
-                self._verified(conn, piece, now)
-            case Refused(conn, piece):
-                self._refused(conn, piece, now)
+                self._alarm.at = None
             case _:
-                connection = self._connections.get(event.conn)
-                if connection is not None:
-                    self._about(connection, event, now)
-        self._keep_time(now)
-        return self._commands
+                raise AssertionError(event)
 
     def validate(self) -> None:
         """Assert the invariants of all parts; on in tests and simulation, off in service."""
@@ -164,50 +200,54 @@ class Engine:
         self._gained_at = now
         self._announcer.soon(now)
         if self.complete:
-            self._order(Completed())
+            self._orders.add(Completed())
 
     def _keep_time(self, now: float) -> None:
         """Do what is due, and ask to be woken for what is not."""
+        self._alarm.looked(now)
         for connection in self._connections:
-            self._take_back_overdue(connection, now)
+            self._requests.overdue(connection, now)
+            if connection.pipeline.dead:
+                self._drop(connection, Reason.FAULT, "does not answer", now)
+                self._roster.ban(connection.peer.id, now + self._limits.fault_ban_s)
+        self._telling.flush(now)
+        self._requests.look(now)
+        self._make_room(now)
+        if not self.complete and not self._over:
+            self._dialing.dial(now)
         if self._announcer.due(now):
-            self._order(Announce())
-        self._dial(now)
+            self._orders.add(Announce())
         self._end_if_idle(now)
         self._wake(now)
 
-    def _take_back_overdue(self, connection: Connection, now: float) -> None:
-        late = connection.pipeline.overdue(now)
-        for piece in late:
-            self._pieces.release(piece, connection.conn)
-        if connection.pipeline.dead:
-            self._drop(connection, Reason.FAULT, "does not answer", now)
-            self._roster.ban(connection.peer.id, now + self._limits.fault_ban_s)
-        elif late:
-            for piece in late:
-                self._send(connection, Cancel(piece))
-            self._fill_all(now)
+    def _make_room(self, now: float) -> None:
+        """Let a connection that is of no use go, if we starve and have no place to dial from."""
+        deadline = self._starving_deadline()
+        if deadline is not None and deadline <= now:
+            self._made_room_at = now
+            missing = self._pieces.missing
+            useless = [one for one in self._connections if not one.holds & missing]
+            if useless:
+                own = [one for one in useless if one.dialed is Dialed.BY_US]
+                self._drop((own or useless)[0], Reason.FULL, "has nothing for us", now)
 
-    def _dial(self, now: float) -> None:
-        room = self._dial_room()
-        if room > 0:
-            for peer in self._roster.dial(self._connections.peers(), room, now):
-                self._order(Dial(peer))
+    def _starving_deadline(self) -> float | None:
+        if self.complete or self._over or self._pieces.requested or self._dial_room() > 0:
+            return None
+        return max(self._gained_at, self._made_room_at) + self._limits.starve_s
 
     def _dial_room(self) -> int:
-        if self.complete or self._over:
-            return 0
-        return self._limits.dials_max - len(self._connections) - self._roster.dialing
+        return 0 if self.complete or self._over else self._dialing.room
 
     def _end_if_idle(self, now: float) -> None:
         if self._over or now < self._idle_deadline():
             return
         self._over = True
         if self.complete:
-            self._order(Retired())
+            self._orders.add(Retired())
         else:
             missing = self._layout.count - self._pieces.have.bit_count()
-            self._order(GaveUp(f"nothing came for {self._limits.give_up_s:g} s; "
+            self._orders.add(GaveUp(f"nothing came for {self._limits.give_up_s:g} s; "
                                f"{missing} of {self._layout.count} pieces missing"))  # fmt: skip
 
     def _idle_deadline(self) -> float:
@@ -217,35 +257,34 @@ class Engine:
     def _wake(self, now: float) -> None:
         due = [c.pipeline.next_deadline for c in self._connections]
         due.append(self._announcer.next_deadline)
+        due += [self._telling.flush_at, self._requests.look_at, self._starving_deadline()]
         if not self._over:
             due.append(self._idle_deadline())
         if self._dial_room() > 0:
             due.append(self._roster.next_dial(self._connections.peers()))
         when = min((one for one in due if one is not None), default=None)
-        # A later deadline leaves the alarm: it rings for nothing, once, which is cheaper than
-        # setting it anew for each event.
-        if when is not None and (self._alarm is None or when < self._alarm):
-            self._alarm = max(when, now)
-            self._order(WakeAt(self._alarm))
+        if when is not None and self._alarm.set(max(when, now)):
+            self._orders.add(WakeAt(max(when, now)))
 
     # Connections.
 
     def _connect(self, event: Connected, now: float) -> None:
         self._roster.connected(event.peer.id)
         pipeline = Pipeline(self._limits, self._layout.piece_length)
-        fresh = Connection(event.conn, event.peer, event.dialed, event.holds, pipeline)
+        fresh = Connection.to(
+            event.peer, event.conn, event.dialed, event.holds, event.told, pipeline, self._zone
+        )
+        self._alarm.stale = True
         refusal = self._refusal(fresh, now)
         if refusal is not None:
-            self._order(Close(fresh.conn, *refusal))
+            self._orders.add(Close(fresh.conn, *refusal))
             self._roster.failed(fresh.peer.id, now)
             return
         self._connections.add(fresh)
-        self._picker.gained(fresh.holds)
         if self.complete:
             self._gained_at = now
-        for piece in bitfield.pieces(self._pieces.have & ~event.told & ~fresh.holds):
-            self._send(fresh, Have(piece))
-        self._fill(fresh, now)
+        self._telling.opened(fresh, self._pieces.have, now)
+        self._requests.opened(fresh, now)
 
     def _refusal(self, fresh: Connection, now: float) -> tuple[Reason, str] | None:
         """Why not to keep a new connection, if there is a reason; closes the one it replaces."""
@@ -267,17 +306,16 @@ class Engine:
         return None
 
     def _drop(self, connection: Connection, reason: Reason, because: str, now: float) -> None:
-        self._order(Close(connection.conn, reason, because))
+        self._orders.add(Close(connection.conn, reason, because))
         self._forget(connection, now)
 
     def _forget(self, connection: Connection, now: float) -> None:
         if not self._connections.remove(connection):
             return
-        self._picker.lost(connection.holds)
-        for piece in connection.pipeline.asked:
-            self._pieces.release(piece, connection.conn)
+        self._alarm.stale = True
+        self._picker.lost(connection.counted)
         self._roster.failed(connection.peer.id, now)
-        self._fill_all(now)
+        self._requests.lost(connection, now)
 
     # What happened on one connection.
 
@@ -290,9 +328,14 @@ class Engine:
                     connection.pipeline.heard(now)
                     self._gained_at = now
                 case Arrived(_, piece):
-                    self._arrived(connection, piece, now)
+                    connection.receiving = None
+                    self._gained_at = now
+                    self._requests.arrived(connection, piece, now)
                 case Served(_, piece):
                     connection.serving.discard(piece)
+                    connection.given |= 1 << piece
+                    self._telling.count(connection, 1 << piece)
+                    self._telling.news(connection, now)
                     if self.complete:
                         self._gained_at = now
                 case Disconnected():
@@ -307,17 +350,25 @@ class Engine:
         """Raises PeerFault: the message breaks the protocol."""
         match message:
             case Have(piece):
-                self._told_have(connection, self._known(piece), now)
+                self._told_haves(connection, 1 << self._known(piece), now)
+            case Haves(pieces):
+                self._known(pieces.bit_length() - 1)
+                self._told_haves(connection, pieces, now)
+            case Hungry() | Sated():
+                connection.hungry = isinstance(message, Hungry)
+                self._telling.news(connection, now)
+            case Wanted(piece):
+                self._telling.wanted(connection, self._known(piece))
             case Request(piece):
                 self._asked_for(connection, self._known(piece), now)
             case Cancel(piece):
                 if piece in connection.serving:
                     connection.serving.discard(piece)
-                    self._order(Withdraw(connection.conn, piece))
+                    self._orders.add(Withdraw(connection.conn, piece))
             case Reject(piece):
-                self._rejected(connection, piece, now)
-            case PieceHead(piece, length):
-                self._head(connection, piece, length, now)
+                self._requests.rejected(connection, piece, now)
+            case PieceHead():
+                self._head(connection, message, now)
             case Goodbye(reason):
                 self._drop(connection, reason, "the peer said goodbye", now)
             case _:
@@ -328,17 +379,18 @@ class Engine:
             raise PeerFault("no such piece", piece=piece, count=self._layout.count)
         return piece
 
-    def _told_have(self, connection: Connection, piece: int, now: float) -> None:
-        if not bitfield.has(connection.holds, piece):
-            connection.holds |= 1 << piece
-            self._picker.gained(1 << piece)
+    def _told_haves(self, connection: Connection, pieces: int, now: float) -> None:
+        connection.holds |= pieces
+        self._telling.count(connection, pieces)
         if self.complete and connection.holds == self._pieces.have:
             self._drop(connection, Reason.DONE, "both have everything", now)
-        else:
-            self._fill(connection, now)
+            return
+        self._telling.news(connection, now)
+        self._requests.refill(now)
+        self._requests.use(connection)
 
     def _asked_for(self, connection: Connection, piece: int, now: float) -> None:
-        if not bitfield.has(self._pieces.have, piece):
+        if not bitfield.has(connection.told, piece):
             raise PeerFault("asks for what we never offered", piece=piece)
         if len(connection.serving) >= self._limits.served_queue_max:
             raise PeerFault("asks for too much at once", queue=len(connection.serving))
@@ -346,49 +398,26 @@ class Engine:
             self._gained_at = now
         if piece not in connection.serving:
             connection.serving.add(piece)
-            self._order(Serve(connection.conn, piece))
+            self._orders.add(Serve(connection.conn, piece, self._picker.holders(piece)))
 
-    def _head(self, connection: Connection, piece: int, length: int, now: float) -> None:
-        if length != self._layout.span(self._known(piece))[1]:
-            raise PeerFault("a body of the wrong length", piece=piece, length=length)
+    def _head(self, connection: Connection, head: PieceHead, now: float) -> None:
+        piece = self._known(head.piece)
+        if head.length != self._layout.span(piece)[1]:
+            raise PeerFault("a body of the wrong length", piece=piece, length=head.length)
         if not connection.pipeline.waits_for(piece) or connection.receiving is not None:
             raise PeerFault("a body nobody asked for", piece=piece)
         connection.pipeline.heard(now)
+        connection.waiting = head.waiting
         if bitfield.has(self._pieces.missing, piece):
             connection.receiving = piece
-            self._order(Take(connection.conn, piece))
+            self._orders.add(Take(connection.conn, piece))
+            if not head.waiting:
+                self._requests.ask_on(connection, now)
         else:
-            connection.pipeline.answered(piece, now)
-            self._pieces.release(piece, connection.conn)
-            self._order(Skip(connection.conn, piece))
-            self._fill(connection, now)
-
-    def _rejected(self, connection: Connection, piece: int, now: float) -> None:
-        cancelled = piece in connection.pipeline.late
-        connection.pipeline.answered(piece, now)
-        self._pieces.release(piece, connection.conn)
-        if not cancelled and bitfield.has(connection.holds, piece):
-            # It will not serve what it said it holds; asked again it would say so for ever.
-            connection.holds ^= 1 << piece
-            self._picker.lost(1 << piece)
-        self._fill_others(connection, now)
-        self._fill(connection, now)
+            self._orders.add(Skip(connection.conn, piece))
+            self._requests.useless(connection, piece, now)
 
     # Pieces.
-
-    def _arrived(self, connection: Connection, piece: int, now: float) -> None:
-        connection.receiving = None
-        connection.pipeline.answered(piece, now)
-        self._pieces.release(piece, connection.conn)
-        self._pieces.prove(piece, connection.conn, connection.peer.id)
-        self._gained_at = now
-        for conn in sorted(self._pieces.askers(piece)):
-            other = self._connections.get(conn)
-            if other is not None and other.receiving != piece:
-                other.pipeline.take_back(piece, now)
-                self._pieces.release(piece, conn)
-                self._send(other, Cancel(piece))
-        self._fill(connection, now)
 
     def _verified(self, conn: int, piece: int, now: float) -> None:
         sender = self._connections.get(conn)
@@ -398,15 +427,16 @@ class Engine:
         if not self._pieces.verified(piece, conn):
             return
         self._gained_at = now
-        for connection in self._connections:
-            if not bitfield.has(connection.holds, piece):
-                self._send(connection, Have(piece))
+        self._telling.gained(piece, now)
         if self.complete:
-            self._order(Completed())
+            self._alarm.stale = True
+            self._orders.add(Completed())
             self._announcer.soon(now)
             for connection in self._connections:
                 if connection.holds == self._pieces.have:
                     self._drop(connection, Reason.DONE, "both have everything", now)
+                else:
+                    self._telling.all(connection)
 
     def _refused(self, conn: int, piece: int, now: float) -> None:
         """Ban who sent it, even if it hung up before the proof was done and came back."""
@@ -416,31 +446,4 @@ class Engine:
             connection = self._connections.to(liar)
             if connection is not None:
                 self._drop(connection, Reason.FAULT, f"piece {piece} is corrupt", now)
-        self._fill_all(now)
-
-    # Requests.
-
-    def _fill_all(self, now: float) -> None:
-        for connection in self._connections:
-            self._fill(connection, now)
-
-    def _fill_others(self, than: Connection, now: float) -> None:
-        for connection in self._connections:
-            if connection is not than:
-                self._fill(connection, now)
-
-    def _fill(self, connection: Connection, now: float) -> None:
-        """Ask ``connection`` for pieces while it has room for requests."""
-        while connection.pipeline.room > 0:
-            piece = self._chooser.choose(connection)
-            if piece is None:
-                return
-            connection.pipeline.ask(piece, now)
-            self._pieces.ask(piece, connection.conn)
-            self._send(connection, Request(piece))
-
-    def _send(self, connection: Connection, message: Message) -> None:
-        self._order(Send(connection.conn, message))
-
-    def _order(self, command: Command) -> None:
-        self._commands.append(command)
+        self._requests.refill(now)

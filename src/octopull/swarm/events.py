@@ -135,10 +135,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Send head and body of ``piece``, after what is queued already."""
+    """Send head and body of ``piece``; bodies of a lower ``rank`` go first."""
 
     conn: int
     piece: int
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,15 @@ class Announces(Enum):
     NO = auto()
 
 
+class Seeding(Enum):
+    """What a complete peer tells others it holds."""
+
+    OPEN = auto()
+    """Everything."""
+    SPARING = auto()
+    """To each a few pieces at a time, those that are least spread (super-seeding)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwarmLimits:
     """How one peer behaves in one swarm.
@@ -25,8 +34,10 @@ class SwarmLimits:
     (Kraken's simulations, degree five and up); the rest is room for those who come.
     """
 
-    dials_max: int = 10
-    """Connections, own and accepted, below which a leecher dials."""
+    dials_max: int = 6
+    """Connections that a leecher opens itself, whatever the number it accepts: each peer that
+    dials as many others by chance makes a random graph. Dialling only up to a number in all ties
+    a crowd's members to those who came just before and after, and pieces travel along a chain."""
 
     accepted_max: int = 14
     """Connections a leecher lets others open: two places always stay for its own dials, or a
@@ -51,6 +62,36 @@ class SwarmLimits:
     strikes_max: int = 2
     """Times requests are taken back before the connection is closed."""
 
+    window: int = 12
+    """Pieces asked for at once over all connections."""
+
+    window_max: int = 24
+    """... counting those asked of peers that would otherwise have nothing to send."""
+
+    hungry_max: int = 16
+    """With fewer pieces to choose from we want to hear of each at once ..."""
+
+    sated_min: int = 48
+    """... until there are so many; ..."""
+
+    batch_pieces: int = 8
+    """peers that have plenty hear of pieces when there are so many to tell, ..."""
+
+    batch_s: float = 0.25
+    """... or after so long."""
+
+    origin_wait: int = 8
+    """How much longer a line at another peer may be before an origin is asked for what that peer
+    has, too: an origin's link is for what nobody else can give."""
+
+    far_wait: int = 64
+    """The same for peers of other zones, whose links are dearer still."""
+
+    shown_max: int = 3
+    """Pieces that a sparing seed shows each peer beyond those it took."""
+
+    seeding: Seeding = Seeding.OPEN
+
     served_queue_max: int = 16
     """Requests a peer may have waiting at us; more than it can use is an attack."""
 
@@ -73,6 +114,11 @@ class SwarmLimits:
 
     give_up_s: float = 60.0
     """Seconds without one byte of use after which a download fails."""
+
+    starve_s: float = 4.0
+    """Seconds in which nothing came and nothing could be asked for, after which a connection to a
+    peer that has nothing for us gives its place to another: a crowd whose places are full of each
+    other would never dial the seeder that came back."""
 
     seeder_idle_s: float = 300.0
     """Seconds without a request after which a complete peer leaves the swarm."""

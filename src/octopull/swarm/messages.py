@@ -44,6 +44,30 @@ class Have:
 
 
 @dataclass(frozen=True, slots=True)
+class Haves:
+    """The speaker holds all of the set ``pieces`` now, proven; at least one."""
+
+    pieces: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hungry:
+    """The speaker has little to ask for: it wants to hear of each piece at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sated:
+    """The speaker has plenty to ask for: it can hear of pieces in batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A reader of the speaker waits for ``piece``, and nobody it knows offers it."""
+
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """The speaker wants ``piece``."""
 
@@ -66,10 +90,11 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class PieceHead:
-    """The ``length`` bytes of ``piece`` follow."""
+    """The ``length`` bytes of ``piece`` follow; ``waiting`` other bodies wait for their turn."""
 
     piece: int
     length: int
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +104,7 @@ class Goodbye:
     reason: Reason
 
 
-Message = Handshake | Have | Request | Cancel | Reject | PieceHead | Goodbye
+Message = (
+    Handshake | Have | Haves | Hungry | Sated | Wanted | Request | Cancel | Reject | PieceHead
+    | Goodbye
+)  # fmt: skip

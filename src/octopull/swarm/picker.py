@@ -40,13 +40,26 @@ class Picker:
 
     def rarest(self, candidates: int) -> int | None:
         """One of the rarest pieces of ``candidates``, by chance; None if it is empty."""
+        return self.rarest_from(candidates, self._chance.below(self._pieces))
+
+    def rarest_from(self, candidates: int, start: int) -> int | None:
+        """The first of the rarest pieces of ``candidates``, counted round from ``start``."""
         for pieces in self._by_count:
             found = pieces & candidates
             if found:
-                start = self._chance.below(self._pieces)
                 behind = found >> start
                 return start + bitfield.first(behind) if behind else bitfield.first(found)
         return None
+
+    def around(self, candidates: int) -> int:
+        """Those of ``candidates`` that some connected peer holds."""
+        return candidates & ~self._by_count[0]
+
+    @property
+    def scarce(self) -> int:
+        """Pieces that at most one connected peer holds."""
+        counts = self._by_count
+        return counts[0] | counts[1] if len(counts) > 1 else counts[0]
 
     def holders(self, piece: int) -> int:
         """How many connected peers hold ``piece``."""

@@ -22,6 +22,11 @@ class Pieces:
     _proofs: dict[int, dict[int, str]] = field(default_factory=dict[int, dict[int, str]])
 
     @property
+    def all(self) -> int:
+        """Every piece of the blob."""
+        return bitfield.full(self.count)
+
+    @property
     def complete(self) -> bool:
         """Whether every piece is had."""
         return self.have == bitfield.full(self.count)

@@ -6,6 +6,7 @@ overdue; the engine decides whom to ask instead.
 
 from dataclasses import dataclass, field
 
+from octopull.kernel import bitfield
 from octopull.kernel.errors import Misuse, PeerFault
 from octopull.swarm.limits import SwarmLimits
 
@@ -24,6 +25,8 @@ class Pipeline:
     limits: SwarmLimits
     piece_length: int
     strikes: int = 0
+    late_bits: int = 0
+    """The pieces of ``late`` as a set."""
     _asked: dict[int, float] = field(default_factory=dict[int, float])
     _late: dict[int, float] = field(default_factory=dict[int, float])
     _heard_at: float = 0.0
@@ -34,9 +37,9 @@ class Pipeline:
         return self.limits.depth_max - len(self._asked) - len(self._late)
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing is asked for."""
-        return not self._asked
+    def depth(self) -> int:
+        """Requests that are neither answered nor taken back."""
+        return len(self._asked)
 
     @property
     def asked(self) -> list[int]:
@@ -82,6 +85,10 @@ class Pipeline:
         queued_bytes = self.limits.depth_max * self.piece_length
         return self.limits.request_s + queued_bytes / self.limits.rate_bytes_per_s_min
 
+    def age_s(self, piece: int, now: float) -> float:
+        """Seconds since ``piece``, which is asked for, was."""
+        return now - self._asked[piece] + self._patience_s
+
     def heard(self, now: float) -> None:
         """Bytes of use came: silence begins anew."""
         self._heard_at = now
@@ -97,6 +104,7 @@ class Pipeline:
             del self._asked[piece]
         elif piece in self._late:
             del self._late[piece]
+            self.late_bits ^= 1 << piece
         else:
             raise PeerFault("answer to no request", piece=piece)
         self._heard_at = now
@@ -104,6 +112,10 @@ class Pipeline:
     def forgive(self) -> None:
         """A piece was proven: earlier silence is forgotten."""
         self.strikes = 0
+
+    def asks(self, piece: int) -> bool:
+        """Whether ``piece`` is asked for and not taken back."""
+        return piece in self._asked
 
     def waits_for(self, piece: int) -> bool:
         """Whether ``piece`` is asked for or late."""
@@ -113,6 +125,7 @@ class Pipeline:
         """Want ``piece`` no more; unknown ones are ignored. It must be answered all the same."""
         if self._asked.pop(piece, None) is not None:
             self._late[piece] = now + self._patience_s
+            self.late_bits |= 1 << piece
 
     def overdue(self, now: float) -> list[int]:
         """Take back what has waited too long, oldest first; each time is a strike.
@@ -135,3 +148,4 @@ class Pipeline:
         """Assert the class invariants; on in tests and simulation, off in service."""
         assert self.room >= 0
         assert not self._late.keys() & self._asked.keys()
+        assert self.late_bits == bitfield.of(self._late)

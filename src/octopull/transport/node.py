@@ -3,12 +3,11 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
 from octopull.config.services import PeerSettings
-from octopull.kernel.errors import Fault, PeerFault, Unavailable
+from octopull.kernel.errors import Fault, PeerFault
 from octopull.kernel.peers import Peer, PeerKind
 from octopull.observability import logs
 from octopull.runtime.bandwidth import Bandwidth
@@ -17,10 +16,13 @@ from octopull.runtime.tasks import Tasks
 from octopull.swarm import codec, handshake
 from octopull.swarm.codec import Decoder
 from octopull.swarm.events import Dialed, DialFailed
-from octopull.swarm.limits import FRAME_BYTES_MAX, Announces, SwarmLimits
+from octopull.swarm.limits import FRAME_BYTES_MAX, Announces, Seeding, SwarmLimits
 from octopull.swarm.messages import Goodbye, Handshake, Reason
 from octopull.transport.announcing import Announcing, Introduce
 from octopull.transport.buffers import BufferPool
+from octopull.transport.journals import Journals
+from octopull.transport.outgoing import Outgoing
+from octopull.transport.proving import Prover
 from octopull.transport.swarm import Swarm
 from octopull.transport.traffic import Traffic
 from octopull.transport.wire import Wire
@@ -36,9 +38,12 @@ READ_BYTES = 64 * 1024
 Find = Callable[[Handshake], Awaitable[Swarm | None]]
 
 
-def limits_of(settings: PeerSettings, announces: Announces = Announces.YES) -> SwarmLimits:
+def limits_of(
+    settings: PeerSettings, announces: Announces = Announces.YES, seeding: Seeding = Seeding.OPEN
+) -> SwarmLimits:
     """What the core must know of the settings."""
     return SwarmLimits(
+        seeding=seeding,
         dials_max=settings.dials_max,
         accepted_max=settings.connections_max - 2,
         connections_max=settings.connections_max,
@@ -59,12 +64,14 @@ class PeerNode:
     ) -> None:  # fmt: skip
         self.traffic = Traffic()
         self.bandwidth = Bandwidth(settings.bandwidth)
+        self.outgoing = Outgoing(settings.uploads_max)
+        self.journals = Journals(settings.journal)
         self._settings = settings
         self._peer_id = peer_id
         self._kind = kind
         self._find = find
         self._pool = BufferPool(settings.buffer_bytes_max)
-        self._threads = ThreadPoolExecutor(settings.receive_threads, "prove")
+        self._prover: Prover | None = None
         self._tasks = Tasks()
         self._announcing = Announcing(self._tasks, introduce) if introduce is not None else None
         self._socket: socket.socket | None = None
@@ -86,6 +93,7 @@ class PeerNode:
             kind=self._kind,
             zone=self._settings.zone,
         )
+        self._prover = Prover(self._settings.receive_threads)
         await self._tasks.__aenter__()
         Door(self._socket, self._tasks, self._greeted, HANDSHAKES_MAX)
         self._tasks.start(self._trim(), "trim buffers")
@@ -98,7 +106,8 @@ class PeerNode:
         await self._tasks.__aexit__(kind, error, trace)
         if self._socket is not None:
             self._socket.close()
-        await asyncio.to_thread(self._threads.shutdown)
+        if self._prover is not None:
+            await self._prover.close()
 
     # What swarms ask of their host.
 
@@ -115,18 +124,13 @@ class PeerNode:
         self, work: Callable[[], bool], buffer: bytearray, done: Callable[[bool | Fault], None]
     ) -> None:
         """Run ``work`` in a thread, give ``buffer`` back, then call ``done`` on the loop."""
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        assert self._prover is not None
 
-        def ended(future: asyncio.Future[bool]) -> None:
+        def ended(outcome: bool | Fault) -> None:  # noqa: FBT001 - the work's own result
             self._pool.release(buffer)
-            if future.cancelled():
-                done(Unavailable("shutting down"))
-            elif (error := future.exception()) is None:
-                done(future.result())
-            else:
-                done(error if isinstance(error, Fault) else Unavailable(f"write failed: {error}"))
+            done(outcome)
 
-        future.add_done_callback(ended)
+        self._prover.submit(work, ended)
 
     async def _trim(self) -> None:
         """Buffers serve the next piece at once; a host that pulls nothing needs none."""
@@ -154,7 +158,7 @@ class PeerNode:
             await loop.sock_sendall(sock, codec.encode(Goodbye(Reason.UNKNOWN_BLOB)))
             raise PeerFault("asks for a blob we don't have", digest=str(theirs.digest))
         holds = handshake.check(theirs, swarm.metainfo)
-        told = swarm.engine.have
+        told = swarm.engine.greeting
         await loop.sock_sendall(sock, codec.encode(self._greeting(swarm, told)))
         wire = Wire(swarm.number(), sock, decoder, self._pool, swarm)
         swarm.welcome(wire, theirs.peer, Dialed.BY_THEM, holds, told)
@@ -168,7 +172,7 @@ class PeerNode:
                 sock = socket.socket(family, kind, protocol)
                 _tune(sock)
                 await loop.sock_connect(sock, address)
-                told = swarm.engine.have
+                told = swarm.engine.greeting
                 await loop.sock_sendall(sock, codec.encode(self._greeting(swarm, told)))
                 decoder = Decoder(FRAME_BYTES_MAX)
                 theirs = await _read_handshake(sock, decoder)

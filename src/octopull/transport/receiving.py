@@ -13,6 +13,10 @@ from octopull.swarm.messages import Message, PieceHead
 from octopull.transport.buffers import BufferPool
 
 SCRATCH_BYTES = 64 * 1024
+WAKE_BYTES = 256 * 1024
+"""Bytes of a body that must be there before we are woken for them, or what is left of it: a wake-up
+costs as much as reading 100 KB, and links bring less at a time."""
+
 TURN_BYTES_MAX = 2 * 1024 * 1024
 """Bytes moved per wake-up before other connections get their turn; 1 ms at 2 GB/s."""
 
@@ -108,10 +112,16 @@ class Receiver:
     def _granted(self, buffer: bytearray) -> None:
         assert self._body is not None
         self._body.buffer = buffer
+        self._wake_for(self._body)
         if self._pause is None:
             self._loop.add_reader(self._sock.fileno(), self._readable)
         # Bytes that came behind the head are here already; no wake-up will tell of them.
         self._loop.call_soon(self._guard, self._resume)
+
+    def _wake_for(self, body: _Body) -> None:
+        """Until the body is whole, sleep through anything less than a good part of it."""
+        count = max(1, min(WAKE_BYTES, body.length - body.filled))
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
     def _readable(self) -> None:
         self._guard(self._read_a_turn)
@@ -131,9 +141,11 @@ class Receiver:
         while got < TURN_BYTES_MAX and not self._stopped:
             if self._spill or self.waiting or (self._flow.limited and self._must_wait()):
                 return
-            count = self._receive()
+            count, room = self._receive()
             if count == 0:
                 self._lost("the peer hung up")
+            if count < room:
+                # The socket is empty; asking it again would only tell so.
                 return
             got += count
 
@@ -154,18 +166,20 @@ class Receiver:
         spill, self._spill = self._spill, b""
         self._consume(memoryview(spill))
 
-    def _receive(self) -> int:
+    def _receive(self) -> tuple[int, int]:
+        """Read once: the bytes that came, and those that there was room for."""
         body = self._body
         if body is None or body.buffer is None:
             count = self._sock.recv_into(self._scratch)
             self._consume(self._scratch[:count])
-            return count
+            return count, SCRATCH_BYTES
         end = body.length
         if self._flow.limited:
             end = body.filled + self._flow.at_once(body.length - body.filled)
+        room = end - body.filled
         count = self._sock.recv_into(memoryview(body.buffer)[body.filled : end])
         self._filled(body, count)
-        return count
+        return count, room
 
     def _consume(self, data: memoryview) -> None:
         """Take ``data`` apart into frames and bodies, as far as there are buffers for them."""
@@ -202,7 +216,13 @@ class Receiver:
         self._flow.spend(count)
         if count:
             self._hearer.progressed(count)
-        if body.filled == body.length and not self._stopped:
+        if self._stopped:
+            return
+        if body.filled < body.length:
+            if body.length - body.filled < WAKE_BYTES:
+                self._wake_for(body)
+        else:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
             self._body = None
             if body.buffer is not None:
                 self._hearer.arrived(body.piece, body.buffer, body.length)

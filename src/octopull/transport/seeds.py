@@ -1,6 +1,7 @@
 """Swarms of blobs that are whole: opened when asked for, closed when idle."""
 
 import asyncio
+import functools
 import random
 from dataclasses import dataclass
 
@@ -91,12 +92,14 @@ class Seeds:
     ) -> tuple[Swarm, BlobFile]:
         metainfo = await asyncio.to_thread(self._store.metainfo, digest)
         blob = await asyncio.to_thread(self._store.open, digest)
-        engine = Engine(
+        make = functools.partial(
+            Engine,
             me=node.me.id,
             layout=metainfo.layout,
             have=bitfield.full(metainfo.layout.count),
             limits=self._limits,
             salt=random.getrandbits(64),
+            zone=node.me.zone,
         )
 
         def changed() -> None:
@@ -104,8 +107,8 @@ class Seeds:
                 self.close(digest, Reason.DONE)
 
         swarm = Swarm(
-            engine=engine, metainfo=metainfo, namespace=namespace, store=_Whole(blob),
-            host=node, changed=changed,
+            engine=make(), metainfo=metainfo, namespace=namespace, store=_Whole(blob),
+            host=node, changed=changed, journal=node.journals.open(digest, make.keywords),
         )  # fmt: skip
         swarm.start()
         log.debug("seed.opened", digest=digest.short)

@@ -18,8 +18,18 @@ CONTROL_FRAMES_MAX = 65536
 """Frames queued for a peer that does not read; one more and it is dropped."""
 
 
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A piece in an open file: ``fd``, offset and length in bytes."""
+
+    piece: int
+    fd: int
+    offset: int
+    length: int
+
+
 @dataclass(slots=True)
-class _Body:
+class _Leaving:
     """A piece to send, and how far it got; ``fd`` is its own and closed with it."""
 
     piece: int
@@ -50,9 +60,11 @@ class Sender:
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._frames: deque[bytes] = deque()
-        self._bodies: deque[_Body] = deque()
-        self._under_way: memoryview | _Body | None = None
-        self._writing = False
+        self._bodies: deque[_Leaving] = deque()
+        self._under_way: memoryview | _Leaving | None = None
+        self._registered = False
+        self._soon: asyncio.Handle | None = None
+        self._stopped = False
         self._last: Callable[[], None] | None = None
 
     def send(self, message: Message) -> None:
@@ -65,19 +77,22 @@ class Sender:
             return
         self._want_to_write()
 
-    def serve(self, piece: int, fd: int, offset: int, length: int) -> None:
-        """Queue a piece from ``fd``, which the caller may close at once: the body has its own.
+    def serve(self, body: Body, waiting: int) -> None:
+        """Queue ``body`` while ``waiting`` others wait; its file may be closed at once.
 
-        A file number that was closed and given to another file would send that file's bytes.
+        A file number that was closed and given to another file would send that file's bytes, so
+        the body has its own.
         """
         if self._last is None:
             try:
-                own = os.dup(fd)
+                own = os.dup(body.fd)
             except OSError as error:
                 self._lost(str(error))
                 return
-            head = codec.encode(PieceHead(piece, length))
-            self._bodies.append(_Body(piece, own, offset, length, length, head))
+            head = codec.encode(PieceHead(body.piece, body.length, waiting))
+            self._bodies.append(
+                _Leaving(body.piece, own, body.offset, body.length, body.length, head)
+            )
             self._want_to_write()
 
     def withdraw(self, piece: int) -> bool:
@@ -98,14 +113,15 @@ class Sender:
 
     def stop(self) -> None:
         """Send nothing any more."""
+        self._stopped = True
         if self._pause is not None:
             self._pause.cancel()
-        if self._writing:
-            self._writing = False
-            self._loop.remove_writer(self._sock.fileno())
+        if self._soon is not None:
+            self._soon.cancel()
+        self._unregister()
         self._frames.clear()
         self._drop_bodies()
-        if isinstance(self._under_way, _Body):
+        if isinstance(self._under_way, _Leaving):
             os.close(self._under_way.fd)
         self._under_way = None
 
@@ -115,15 +131,28 @@ class Sender:
         self._bodies.clear()
 
     def _want_to_write(self) -> None:
-        resting = self._pause is not None and self._under_way is None
-        if not self._writing or resting:
-            self._writing = True
+        """Write in the loop's next turn, all that is queued by then: the socket mostly has room.
+
+        Asking the selector first would cost two system calls and a wake-up for each frame.
+        """
+        if self._soon is None and not self._registered and not self._stopped:
+            self._soon = self._loop.call_soon(self._flush)
+
+    def _register(self) -> None:
+        if not self._registered and not self._stopped:
+            self._registered = True
             self._loop.add_writer(self._sock.fileno(), self._flush)
 
+    def _unregister(self) -> None:
+        if self._registered:
+            self._registered = False
+            self._loop.remove_writer(self._sock.fileno())
+
     def _flush(self) -> None:
+        self._soon = None
         moved = 0
         try:
-            while moved < TURN_BYTES_MAX and self._writing:
+            while moved < TURN_BYTES_MAX and not self._stopped:
                 if self._under_way is None and not self._next():
                     self._idle()
                     return
@@ -131,20 +160,22 @@ class Sender:
                     return
                 moved += self._push()
         except (BlockingIOError, InterruptedError):
-            return
+            pass
         except OSError as error:
             self._lost(str(error))
+            return
+        self._register()
 
     def _must_wait(self) -> bool:
         """Pause before body bytes that the limits hold back; frames are too small to count."""
         body = self._under_way
-        if not isinstance(body, _Body) or (wait_s := self._flow.wait_s()) == 0:
+        if not isinstance(body, _Leaving) or (wait_s := self._flow.wait_s()) == 0:
             return False
         if not body.begun:
             # Frames that come meanwhile overtake it, and it can still be withdrawn.
             self._bodies.appendleft(body)
             self._under_way = None
-        self._loop.remove_writer(self._sock.fileno())
+        self._unregister()
         if self._pause is not None:
             self._pause.cancel()
         self._pause = self._loop.call_later(wait_s, self._go_on)
@@ -152,8 +183,7 @@ class Sender:
 
     def _go_on(self) -> None:
         self._pause = None
-        if self._writing:
-            self._loop.add_writer(self._sock.fileno(), self._flush)
+        self._want_to_write()
 
     def _next(self) -> bool:
         if self._frames:
@@ -164,21 +194,20 @@ class Sender:
         return self._under_way is not None
 
     def _idle(self) -> None:
-        self._writing = False
-        self._loop.remove_writer(self._sock.fileno())
+        self._unregister()
         if self._last is not None:
             self._last()
 
     def _push(self) -> int:
         item = self._under_way
-        if isinstance(item, _Body):
+        if isinstance(item, _Leaving):
             return self._push_body(item)
         assert item is not None
         done = self._sock.send(item)
         self._under_way = item[done:] if done < len(item) else None
         return done
 
-    def _push_body(self, body: _Body) -> int:
+    def _push_body(self, body: _Leaving) -> int:
         body.begun = True
         if body.head:
             done = self._sock.send(body.head, socket.MSG_MORE)

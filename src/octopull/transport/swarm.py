@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from octopull.blob.metainfo import Metainfo
+from octopull.kernel import bitfield
 from octopull.kernel.errors import Fault
 from octopull.kernel.peers import Peer
 from octopull.observability import logs, metrics
+from octopull.observability.journal import Journal
 from octopull.runtime.bandwidth import Bandwidth
 from octopull.swarm.engine import Engine
 from octopull.swarm.events import (
@@ -39,6 +41,8 @@ from octopull.swarm.events import (
     Withdraw,
 )  # fmt: skip
 from octopull.swarm.messages import Goodbye, Message, Reject
+from octopull.transport.outgoing import Outgoing
+from octopull.transport.sending import Body
 from octopull.transport.traffic import Traffic
 from octopull.transport.wire import Wire
 
@@ -64,6 +68,7 @@ class Host(Protocol):
 
     traffic: Traffic
     bandwidth: Bandwidth
+    outgoing: Outgoing
 
     def dial(self, swarm: "Swarm", peer: Peer) -> None:
         """Connect and greet; ends in ``swarm.welcome`` or a ``DialFailed`` event."""
@@ -89,7 +94,7 @@ class Swarm:
 
     def __init__(
         self, *, engine: Engine, metainfo: Metainfo, namespace: str, store: PieceStore,
-        host: Host, changed: Callable[[], None],
+        host: Host, changed: Callable[[], None], journal: Journal | None = None,
     ) -> None:  # fmt: skip
         self.engine = engine
         self.metainfo = metainfo
@@ -97,10 +102,12 @@ class Swarm:
         self.failure: Fault | str | None = None
         self.retired = False
         self.closed = False
+        self._number = host.outgoing.join()
         self.incoming, self.outgoing = host.bandwidth.flows()
         self._store = store
         self._host = host
         self._changed = changed
+        self._journal = journal
         self._loop = asyncio.get_running_loop()
         self._events: deque[Event] = deque()
         self._busy = False
@@ -130,7 +137,11 @@ class Swarm:
         self._busy = True
         try:
             while self._events:
-                for command in self.engine.handle(self._events.popleft(), self._loop.time()):
+                event, now = self._events.popleft(), self._loop.time()
+                commands = self.engine.handle(event, now)
+                if self._journal is not None:
+                    self._journal.record(now, event, commands)
+                for command in commands:
                     self._obey(command)
         finally:
             self._busy = False
@@ -159,6 +170,8 @@ class Swarm:
             self._alarm.cancel()
         for conn in list(self._wires):
             self._part(conn, goodbye)
+        if self._journal is not None:
+            self._journal.close()
         metrics.SWARMS.dec()
 
     # What the core ordered.
@@ -167,13 +180,16 @@ class Swarm:
         match command:
             case Send(conn, message):
                 self._say(conn, message)
-            case Serve(conn, piece):
+            case Serve(conn, piece, rank):
                 if conn in self._wires:
-                    offset, length = self.metainfo.layout.span(piece)
-                    self._wires[conn][0].sender.serve(piece, self._store.fd, offset, length)
+                    body = Body(piece, self._store.fd, *self.metainfo.layout.span(piece))
+                    sender = self._wires[conn][0].sender
+                    self._host.outgoing.order((self._number, conn), sender, body, rank)
             case Withdraw(conn, piece):
-                if conn in self._wires and self._wires[conn][0].sender.withdraw(piece):
-                    self._say(conn, Reject(piece))
+                if conn in self._wires:
+                    sender = self._wires[conn][0].sender
+                    if self._host.outgoing.withdraw((self._number, conn), sender, piece):
+                        self._say(conn, Reject(piece))
             case Take(conn, piece):
                 if conn in self._wires:
                     length = self.metainfo.layout.span(piece)[1]
@@ -220,6 +236,7 @@ class Swarm:
         self._progress_at.pop(conn, None)
         if entry is not None:
             metrics.PEER_CONNECTIONS.dec()
+            self._host.outgoing.drop((self._number, conn))
             entry[0].finish(goodbye)
 
     # What the connections tell.
@@ -265,7 +282,10 @@ class Swarm:
             self.failure = outcome
         elif outcome:
             metrics.PIECES_VERIFIED.inc()
-            self._host.traffic.received(peer, length)
+            if bitfield.has(self.engine.have, piece):
+                self._host.traffic.wasted(length)
+            else:
+                self._host.traffic.received(peer, length)
             self.tell(Verified(conn, piece))
         else:
             metrics.PIECES_REFUSED.inc()
@@ -278,6 +298,7 @@ class Swarm:
     def served(self, wire: Wire, piece: int, length: int) -> None:
         """A whole body was handed to the kernel."""
         self._host.traffic.sent(length)
+        self._host.outgoing.left((self._number, wire.conn))
         self.tell(Served(wire.conn, piece))
 
     def lost(self, wire: Wire, reason: str) -> None:
@@ -285,5 +306,6 @@ class Swarm:
         if self._wires.pop(wire.conn, None) is not None:
             self._progress_at.pop(wire.conn, None)
             metrics.PEER_CONNECTIONS.dec()
+            self._host.outgoing.drop((self._number, wire.conn))
             log.debug("peer.lost", reason=reason, conn=wire.conn)
             self.tell(Disconnected(wire.conn))

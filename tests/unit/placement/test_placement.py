@@ -6,8 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octopull.kernel.digest import Digest
-from octopull.kernel.peers import Peer, PeerKind
-from octopull.placement.handout import handout
+from octopull.kernel.peers import Peer
+from octopull.placement.handout import (
+    BRIDGES,
+    FAR_PEERS,
+    ORIGIN_DIALS,
+    handout,
+    names_origins,
+)
 from octopull.placement.health import Health
 from octopull.placement.peer_table import PeerTable
 from octopull.placement.rendezvous import owners
@@ -15,8 +21,8 @@ from octopull.placement.rendezvous import owners
 NODES = [f"origin-{n}:80" for n in range(6)]
 
 
-def peer(number: int, kind: PeerKind = PeerKind.AGENT) -> Peer:
-    return Peer(id=f"{number:040x}", host="10.0.0.1", port=1 + number, kind=kind)
+def peer(number: int, zone: str = "") -> Peer:
+    return Peer(id=f"{number:040x}", host="10.0.0.1", port=1 + number, zone=zone)
 
 
 @given(st.binary(), st.sampled_from(NODES), st.integers(1, 6))
@@ -41,7 +47,7 @@ def test_a_handout_is_bounded_and_never_names_the_asker(
     table = PeerTable(ttl_s=10)
     for number in range(complete + incomplete):
         table.announce("swarm", peer(number), 0.0, complete=number < complete)
-    named = handout(peer(0).id, table.swarm("swarm"), count, 1.0, chance.randrange)
+    named = handout(peer(0), table.swarm("swarm"), count, 1.0, chance.randrange)
     ids = [member.peer.id for member in named]
     assert peer(0).id not in ids
     assert len(set(ids)) == len(ids)
@@ -63,8 +69,8 @@ def test_a_swarm_names_those_who_spoke_lately_by_their_last_word(
             table.expire(now)
         alive = {key: full for key, (full, until) in expected.items() if until > now}
         swarm = table.swarm("swarm")
-        seeders = swarm.seeders(10, now, chance.randrange)
-        leechers = swarm.leechers(10, now, chance.randrange)
+        seeders = swarm.everyone.seeders.drawn(10, now, chance.randrange)
+        leechers = swarm.everyone.leechers.drawn(10, now, chance.randrange)
         assert {one.peer.id for one in seeders} == {key for key, full in alive.items() if full}
         assert {one.peer.id for one in leechers} == {k for k, full in alive.items() if not full}
     table.expire(now + 5)
@@ -77,7 +83,7 @@ def test_any_two_members_are_named_together_about_as_often_as_any_others() -> No
         table.announce("swarm", peer(number), 0.0, complete=False)
     together: Counter[tuple[str, str]] = Counter()
     for _ in range(6000):
-        named = table.swarm("swarm").leechers(4, 1.0, chance.randrange)
+        named = table.swarm("swarm").everyone.leechers.drawn(4, 1.0, chance.randrange)
         together.update(combinations(sorted(one.peer.id for one in named), 2))
     assert len(together) == 66
     mean = sum(together.values()) / 66
@@ -91,18 +97,55 @@ def test_handouts_of_ten_connect_two_hundred_hosts() -> None:
     swarm, chance = table.swarm("swarm"), Random(7)
     reached, frontier = {peer(0)}, [peer(0)]
     while frontier:
-        for one in handout(frontier.pop().id, swarm, 10, 1.0, chance.randrange):
+        for one in handout(frontier.pop(), swarm, 10, 1.0, chance.randrange):
             if one.peer not in reached:
                 reached.add(one.peer)
                 frontier.append(one.peer)
     assert len(reached) == 200
 
 
+def test_peers_of_several_zones_are_named_their_own_and_a_few_bridges_others() -> None:
+    table, chance = PeerTable(ttl_s=10), Random(5)
+    crowd = [peer(number, f"zone-{number % 4}") for number in range(400)]
+    for one in crowd:
+        table.announce("swarm", one, 0.0, complete=False)
+    bridges = 0
+    for asker in crowd:
+        named = handout(asker, table.swarm("swarm"), 10, 1.0, chance.randrange)
+        far = [one for one in named if one.peer.zone != asker.zone]
+        assert len(named) == 10
+        assert len(far) <= FAR_PEERS
+        bridges += bool(far)
+    assert 0 < bridges < 4 * 4 * BRIDGES
+
+
+def test_a_zone_of_one_is_named_peers_of_other_zones() -> None:
+    table = PeerTable(ttl_s=10)
+    table.announce("swarm", peer(1, "here"), 0.0, complete=True)
+    asker = peer(2, "there")
+    table.announce("swarm", asker, 0.0, complete=False)
+    named = handout(asker, table.swarm("swarm"), 10, 1.0, Random(1).randrange)
+    assert [one.peer for one in named] == [peer(1, "here")]
+
+
+def test_everyone_of_a_small_swarm_is_named_its_origins_and_few_of_a_crowd() -> None:
+    table, chance = PeerTable(ttl_s=10), Random(2)
+    for number in range(30):
+        table.announce("swarm", peer(number), 0.0, complete=False)
+    swarm = table.swarm("swarm")
+    assert all(names_origins(swarm, chance.randrange, alone=False) for _ in range(100))
+    for number in range(3000):
+        table.announce("swarm", peer(number), 0.0, complete=False)
+    told = sum(names_origins(swarm, chance.randrange, alone=False) for _ in range(3000))
+    assert ORIGIN_DIALS / 2 < told < 2 * ORIGIN_DIALS
+    assert names_origins(swarm, chance.randrange, alone=True)
+
+
 def test_a_silent_peer_is_forgotten_and_its_swarm_with_it() -> None:
     table = PeerTable(ttl_s=10)
     table.announce("swarm", peer(1), 0.0, complete=False)
-    assert table.swarm("swarm").leechers(5, 9.9, Random(0).randrange)
-    assert not table.swarm("swarm").leechers(5, 10.0, Random(0).randrange)
+    assert table.swarm("swarm").everyone.leechers.drawn(5, 9.9, Random(0).randrange)
+    assert not table.swarm("swarm").everyone.leechers.drawn(5, 10.0, Random(0).randrange)
     table.expire(10.0)
     assert len(table) == 0
 

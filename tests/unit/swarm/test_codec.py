@@ -3,20 +3,25 @@ import contextlib
 from hypothesis import given
 from hypothesis import strategies as st
 
+from octopull.kernel import bitfield
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import PeerFault
 from octopull.kernel.peers import Peer, PeerKind
-from octopull.swarm.codec import LENGTH, Decoder, encode
+from octopull.swarm.codec import LENGTH, PIECES_MAX, WAITING_MAX, Decoder, encode
 from octopull.swarm.messages import (
     Cancel,
     Goodbye,
     Handshake,
     Have,
+    Haves,
+    Hungry,
     Message,
     PieceHead,
     Reason,
     Reject,
     Request,
+    Sated,
+    Wanted,
 )  # fmt: skip
 
 FRAME_BYTES_MAX = 1024
@@ -38,8 +43,11 @@ handshakes = st.builds(
     peer=peers,
     packed=st.binary(max_size=100),
 )
+sets = st.sets(st.integers(0, 2000), min_size=1).map(bitfield.of)
+far_sets = st.integers(0, PIECES_MAX // 8 - 1).map(lambda first: 0b10000001 << 8 * first)
 plain = st.one_of(
-    st.builds(Have, pieces), st.builds(Request, pieces), st.builds(Cancel, pieces),
+    st.builds(Haves, st.one_of(sets, far_sets)), st.builds(Hungry), st.builds(Sated),
+    st.builds(Have, pieces), st.builds(Wanted, pieces), st.builds(Request, pieces), st.builds(Cancel, pieces),
     st.builds(Reject, pieces), st.builds(Goodbye, st.sampled_from(Reason)), handshakes,
 )  # fmt: skip
 
@@ -94,6 +102,11 @@ bent = st.tuples(handshakes, st.integers(5, 150), st.binary(min_size=1, max_size
 def test_hostile_bytes_are_a_peer_fault_or_nothing(noise: bytes) -> None:
     with contextlib.suppress(PeerFault):
         list(Decoder(FRAME_BYTES_MAX).feed(noise))
+
+
+def test_a_line_longer_than_a_head_can_tell_is_told_as_the_longest() -> None:
+    frame = encode(PieceHead(1, 2, WAITING_MAX + 5))
+    assert list(Decoder(FRAME_BYTES_MAX).feed(frame)) == [PieceHead(1, 2, WAITING_MAX)]
 
 
 def test_a_long_frame_is_refused_on_its_length_alone() -> None:

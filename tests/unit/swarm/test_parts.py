@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from octopull.kernel import bitfield
 from octopull.kernel.errors import PeerFault
 from octopull.kernel.peers import Peer
-from octopull.swarm.announcer import Announcer
+from octopull.swarm.announcer import ANSWER_S_MAX, Announcer
 from octopull.swarm.chance import Chance
 from octopull.swarm.limits import Announces, SwarmLimits
 from octopull.swarm.picker import Picker
@@ -162,6 +162,28 @@ def test_announces_keep_the_trackers_interval_and_back_off_when_it_is_silent() -
         assert announcer.next_deadline is not None
         pauses.append(announcer.next_deadline - 10.0)
     assert pauses == [0.5, 1, 2, 4, 8, 8]
+
+
+def test_a_swarm_short_of_peers_announces_before_the_interval_ever_less_often() -> None:
+    announcer = Announcer(SwarmLimits())
+    announcer.soon(0.0)
+    assert announcer.due(0.0)
+    pauses = []
+    for _ in range(6):
+        announcer.answered(3.0, 10.0)
+        announcer.short(10.0)
+        announcer.short(10.0)
+        assert announcer.next_deadline is not None
+        pauses.append(announcer.next_deadline - 10.0)
+    assert pauses == [0.5, 1, 2, 3, 3, 3]
+
+
+def test_an_announce_that_is_under_way_is_waited_for() -> None:
+    announcer = Announcer(SwarmLimits())
+    announcer.soon(0.0)
+    assert announcer.due(0.0)
+    announcer.short(0.0)
+    assert announcer.next_deadline == ANSWER_S_MAX
 
 
 def test_a_swarm_that_is_not_announced_never_announces() -> None:

@@ -1,12 +1,14 @@
 """One blob on its way through the swarm: pieces in any order, readers in their own."""
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable
 
 from octopull.blob.metainfo import Metainfo
 from octopull.kernel import bitfield
 from octopull.kernel.errors import Fault, Unavailable
+from octopull.kernel.units import MIB
 from octopull.observability import logs
 from octopull.runtime.tasks import Tasks
 from octopull.storage.partial import Partial
@@ -18,6 +20,8 @@ from octopull.transport.node import PeerNode
 from octopull.transport.swarm import Swarm
 
 log = logs.get("agent")
+HASH_BYTES = 4 * MIB
+"""How far the SHA-256 may fall behind before a thread is asked to catch up: 3 ms of its time."""
 
 
 class Download:
@@ -45,16 +49,19 @@ class Download:
         self._closed = asyncio.Event()
         self._thread: asyncio.Future[None] | None = None
         self._failure: Fault | None = None
-        engine = Engine(
+        make = functools.partial(
+            Engine,
             me=node.me.id,
             layout=metainfo.layout,
             have=partial.have,
             limits=limits,
             salt=random.getrandbits(64),
+            zone=node.me.zone,
         )
         self.swarm = Swarm(
-            engine=engine, metainfo=metainfo, namespace=namespace, store=partial,
+            engine=make(), metainfo=metainfo, namespace=namespace, store=partial,
             host=node, changed=self._tell_news,
+            journal=node.journals.open(metainfo.digest, make.keywords),
         )  # fmt: skip
 
     @property
@@ -104,7 +111,7 @@ class Download:
             self._news.clear()
             self._raise_failure()
             prefix = layout.prefix_bytes(engine.prefix)
-            if prefix > hashed:
+            if prefix > hashed + HASH_BYTES or (engine.complete and prefix > hashed):
                 hashed = prefix
                 await self._in_thread(self._partial.advance, prefix)
             elif not engine.complete:

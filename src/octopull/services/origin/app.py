@@ -17,7 +17,7 @@ from octopull.services.origin.api import Api
 from octopull.services.origin.copies import Copies
 from octopull.storage.disk import DiskStore
 from octopull.storage.uploads import Uploads
-from octopull.swarm.limits import Announces
+from octopull.swarm.limits import Announces, Seeding
 from octopull.swarm.messages import Handshake
 from octopull.transport.bandwidth_api import add_bandwidth_routes
 from octopull.transport.node import PeerNode, limits_of
@@ -40,7 +40,7 @@ async def run(
     root = Path(config.data)
     store = await asyncio.to_thread(DiskStore, root)
     uploads = Uploads(store)
-    seeds = Seeds(store, limits_of(config.peer, Announces.NO))
+    seeds = Seeds(store, limits_of(config.peer, Announces.NO, Seeding.SPARING))
 
     async def find(theirs: Handshake) -> Swarm | None:
         return await seeds.answer(node, theirs)

@@ -13,7 +13,8 @@ from octopull.clients.tracker import SWARMS_MAX, AnnounceRequest, SwarmStatus
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse
-from octopull.placement.handout import handout
+from octopull.kernel.peers import Peer
+from octopull.placement.handout import handout, names_origins
 from octopull.placement.peer_table import PeerTable
 from octopull.services.tracker.sources import MetainfoCache, OriginPeers
 
@@ -62,22 +63,25 @@ class Api:
         """Note a host's swarms; name peers for those it lacks."""
         told = read_announce(await request.read())
         now = time.monotonic()
+        swarms: dict[str, list[msgspec.Raw]] = {}
         for swarm in told.swarms:
+            known = told.peer.id in self._table.swarm(swarm.info_hash).members
             self._table.announce(swarm.info_hash, told.peer, now, complete=swarm.complete)
-        reply = EncodedReply(
-            interval_s=self._interval_s,
-            swarms={one.info_hash: await self._peers(told.peer.id, one, now)
-                    for one in told.swarms},
-        )  # fmt: skip
+            swarms[swarm.info_hash] = await self._peers(told.peer, swarm, now, known=known)
+        reply = EncodedReply(interval_s=self._interval_s, swarms=swarms)
         return web.Response(body=_ENCODER.encode(reply), content_type="application/json")
 
-    async def _peers(self, asker: str, swarm: SwarmStatus, now: float) -> list[msgspec.Raw]:
+    async def _peers(
+        self, asker: Peer, swarm: SwarmStatus, now: float, *, known: bool
+    ) -> list[msgspec.Raw]:
         if swarm.complete:
             return []
         count = min(swarm.wants, self._handout_max)
         members = self._table.swarm(swarm.info_hash)
-        chosen = handout(asker, members, count, now, _draw)
-        return [one.encoded for one in chosen] + await self._origins.encoded(swarm.digest)
+        chosen = [one.encoded for one in handout(asker, members, count, now, _draw)]
+        if names_origins(members, _draw, alone=known and swarm.wants >= self._handout_max):
+            chosen += await self._origins.encoded(swarm.digest)
+        return chosen
 
     async def metainfo(self, request: web.Request) -> web.Response:
         """A blob's metainfo, from memory or from its owners."""

@@ -1,0 +1,115 @@
+"""What each peer is told that we hold, and when."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from octopull.kernel import bitfield
+from octopull.swarm.connection import Connection
+from octopull.swarm.limits import SwarmLimits
+from octopull.swarm.picker import Picker
+
+
+class Offers(Protocol):
+    """A way to tell; methods that return pieces return those to tell of, perhaps none."""
+
+    def greeting(self, have: int) -> int:
+        """What a handshake says that we hold."""
+        ...
+
+    def untold(self, pieces: int) -> int:
+        """Of what we hold and a new peer does not know of: what it shall hear of in time."""
+        ...
+
+    def news(self, connection: Connection) -> int:
+        """After it told us what it holds, or was given a piece, or we gained one."""
+        ...
+
+    def wanted(self, connection: Connection, piece: int) -> int:
+        """After it said that a reader of its waits for ``piece``."""
+        ...
+
+    def due(self, connection: Connection) -> int:
+        """After ``batch_s``."""
+        ...
+
+    def spread(self, told: int) -> int:
+        """Of what a peer was told: what counts as spread as far as it."""
+        ...
+
+
+@dataclass(slots=True)
+class Open:
+    """Everything: to a peer that has little to ask for at once, to others in batches.
+
+    Knowledge is worth most to those who have little to choose from; telling the others piece by
+    piece would be most of what a swarm says.
+    """
+
+    limits: SwarmLimits
+
+    def greeting(self, have: int) -> int:
+        return have
+
+    def untold(self, pieces: int) -> int:
+        return pieces
+
+    def news(self, connection: Connection) -> int:
+        untold = connection.untold
+        if untold and (connection.hungry or untold.bit_count() >= self.limits.batch_pieces):
+            return self.due(connection)
+        return 0
+
+    def wanted(self, connection: Connection, piece: int) -> int:
+        return connection.untold & 1 << piece
+
+    def due(self, connection: Connection) -> int:
+        told = connection.untold & ~connection.holds
+        connection.untold = 0
+        return told
+
+    def spread(self, told: int) -> int:
+        return told & 0
+
+
+@dataclass(slots=True)
+class Sparing:
+    """Each peer a few pieces at a time, the least spread first: super-seeding (BEP 16).
+
+    Every piece leaves once before any leaves twice, so the seed's link carries what nobody else
+    can give. A seed goes round from a place of its own, so several begin with different pieces.
+    """
+
+    limits: SwarmLimits
+    pieces: int
+    around: Picker
+    start: int
+
+    def greeting(self, have: int) -> int:
+        return have & 0
+
+    def untold(self, pieces: int) -> int:
+        return pieces & 0
+
+    def news(self, connection: Connection) -> int:
+        shown = connection.told & ~connection.holds & ~connection.given
+        lacked = bitfield.full(self.pieces) & ~connection.holds & ~connection.told
+        told = 0
+        for _ in range(self.limits.shown_max - shown.bit_count()):
+            piece = self.around.rarest_from(lacked & ~told, self.start)
+            if piece is None:
+                break
+            told |= 1 << piece
+        return told
+
+    def wanted(self, connection: Connection, piece: int) -> int:
+        """Show it, unless another has it or was shown it, and so will pass it on: the readers of a
+        flash crowd all wait for the same piece.
+        """
+        lacked = ~(connection.holds | connection.told) & 1 << piece
+        return lacked if self.around.holders(piece) == 0 else 0
+
+    def due(self, connection: Connection) -> int:
+        return connection.untold & 0
+
+    def spread(self, told: int) -> int:
+        return told
