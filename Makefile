@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients-installed demo test check clients faults format bench-dataplane bench-bounds
+.PHONY: help setup clients-installed demo test check sim clients faults format bench-dataplane bench-bounds bench-swarm
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s'|'
@@ -31,7 +31,10 @@ check: setup ## format, lint, types, import contracts, fast tests: under a minut
 	$(RUN)/ruff check src tests examples bench
 	$(RUN)/mypy
 	$(RUN)/lint-imports
-	$(RUN)/pytest tests/unit tests/model tests/scripts tests/tidy
+	$(RUN)/pytest tests/unit tests/model tests/scripts tests/sim tests/tidy
+
+sim: setup ## a seeded swarm on virtual time; ARGS="--hosts 1000 --seed 7"
+	@$(RUN)/octopull sim $(ARGS)
 
 clients: setup clients-installed ## the matrix of real clients alone
 	$(RUN)/pytest tests/clients
@@ -45,6 +48,11 @@ bench-dataplane: setup clients-installed ## the byte's way, each step against it
 
 bench-bounds: setup ## an agent's memory: a large blob, a thousand idle swarms, stalled readers
 	PYTHONPATH=bench:examples:tests $(RUN)/python bench/bounds.py $(ARGS)
+
+bench-swarm: setup clients-installed ## N hosts pull one blob at once, against libtorrent and nginx, as root; ARGS="--hosts 8"
+	@scripts/install-clients --rivals
+	@$(RUN)/uv sync --quiet --locked --system-certs --group bench
+	PYTHONPATH=bench:examples:tests $(RUN)/python bench/swarm.py $(ARGS)
 
 format: setup ## format and mend what can be mended
 	$(RUN)/ruff format src tests examples bench

@@ -6,7 +6,9 @@ import click
 
 from octopull.cli.pull import pull
 from octopull.cli.push import push
+from octopull.cli.replay import replay
 from octopull.cli.serve import SERVICES
+from octopull.cli.sim import sim
 from octopull.cli.status import status
 from octopull.cli.up import up
 from octopull.kernel.errors import Fault
@@ -17,6 +19,7 @@ Examples:
   octopull push ./layout demo:v1               an OCI layout folder or tar into it
   octopull pull demo:v1 ./demo                 out of it, through the first agent
   octopull agent --config agent.yaml           one service of a real cluster
+  octopull sim --hosts 1000                    a swarm on virtual time
 """
 
 
@@ -26,7 +29,7 @@ def octopull() -> None:
     """A P2P-powered container registry: push once, pull on every host at its link's speed."""
 
 
-for verb in (up, push, pull, status, *SERVICES):
+for verb in (up, push, pull, status, replay, sim, *SERVICES):
     octopull.add_command(verb)
 
 
