@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from rich.console import Console
@@ -42,13 +43,17 @@ def _number(value: float | None) -> str:
 def save(results: Sequence[Result], path: Path) -> None:
     """Write the list; lines that were not run now keep what an earlier run gave."""
     old = msgspec.json.decode(path.read_bytes(), type=list[Result]) if path.exists() else []
-    rows = {row.name: row for row in [*old, *results]}
+    write(list({row.name: row for row in [*old, *results]}.values()), path)
+
+
+def write(rows: Sequence[Any], path: Path) -> None:
+    """Write dataclass objects as a JSON list that reads well in a diff."""
+    text = msgspec.json.encode([_rounded(row) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = msgspec.json.encode([_rounded(row) for row in rows.values()])
     path.write_bytes(msgspec.json.format(text, indent=2) + b"\n")
 
 
-def _rounded(row: Result) -> dict[str, object]:
+def _rounded(row: Any) -> dict[str, object]:
     return {
         name: round(value, 4) if isinstance(value, float) else value
         for name, value in asdict(row).items()

@@ -1,7 +1,6 @@
 """The swarm's results as a table for people and as JSON for machines."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.content import MIB
+from harness.report import write
 from harness.swarming import Row
 
 COLUMNS = ("hosts", "rate", "MiB", "who", "origins", "p50 s", "p99 s", "max s", "bound s",
@@ -34,13 +34,4 @@ def save(rows: Sequence[Row], path: Path) -> None:
     """Write the list; rows that were not measured now keep what an earlier run gave."""
     old = msgspec.json.decode(path.read_bytes(), type=list[Row]) if path.exists() else []
     kept = {row.key: row for row in [*old, *rows]}
-    text = msgspec.json.encode([_rounded(kept[key]) for key in sorted(kept)])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(text, indent=2) + b"\n")
-
-
-def _rounded(row: Row) -> dict[str, object]:
-    return {
-        name: round(value, 4) if isinstance(value, float) else value
-        for name, value in asdict(row).items()
-    }
+    write([kept[key] for key in sorted(kept)], path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.content import MIB
 from harness.lab import Host, Lab, bits_per_s
-from octopull.blob.layout import Layout, piece_length_for
+from octopull.sim.scenario import Scenario as Simulated
 
 GIB = 1 << 30
 SETTLE_S = 1.0
@@ -34,9 +34,9 @@ class Scenario:
         double its copies, in steps of a piece's time, until n hosts have it:
         (M + ceil(log2 n) - 1) / M * size / rate. M is octopull's number of pieces, for all.
         """
-        pieces = Layout(self.size, piece_length_for(self.size)).count
-        doublings = (self.hosts - 1).bit_length()
-        return (pieces + doublings - 1) / pieces * self.size * 8 / bits_per_s(self.rate)
+        rate = bits_per_s(self.rate) / 8
+        one = Simulated(hosts=self.hosts, blobs=(self.size,), piece_length=None, rate=rate)
+        return one.bound_s
 
     @property
     def deadline_s(self) -> float:

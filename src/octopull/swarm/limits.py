@@ -135,5 +135,11 @@ class SwarmLimits:
             raise Misuse("dials_max lies in 1..connections_max", dials_max=self.dials_max)
         if not 0 < self.depth_max <= self.served_queue_max:
             raise Misuse("a peer must accept what a peer may ask", depth_max=self.depth_max)
+        if not 0 < self.window <= self.window_max:
+            raise Misuse("window lies in 1..window_max", window=self.window)
+        if not self.hungry_max < self.sated_min:
+            raise Misuse("between hungry and sated must be room", sated_min=self.sated_min)
+        if min(self.batch_s, self.starve_s) <= 0 or min(self.batch_pieces, self.shown_max) < 1:
+            raise Misuse("a peer must hear of something, some time")
         if min(self.silence_s, self.request_s, self.give_up_s, self.seeder_idle_s) <= 0:
             raise Misuse("a timeout must lie in the future")
