@@ -12,7 +12,7 @@ import pytest
 from octopull.blob.layout import Layout, piece_length_for
 from octopull.clients.origin import OriginCluster
 from octopull.http.client import Http
-from octopull.kernel.digest import Digest
+from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import NotFound, Unavailable
 from octopull.storage.disk import DiskStore
 from octopull.storage.uploads import Uploads
@@ -23,12 +23,18 @@ MIB = 1 << 20
 WRITER = Path(writer.__file__)
 
 
-@pytest.mark.parametrize("moment", [0, 1, 7, 31, "committing", "committed"])
+@pytest.mark.parametrize(
+    ("moment", "algorithm"),
+    [*((moment, Algorithm.SHA256) for moment in (0, 1, 7, 31, "committing", "committed")),
+     ("committing", Algorithm.SHA512), ("committed", Algorithm.SHA512)],
+)  # fmt: skip
 def test_a_writer_killed_at_any_moment_leaves_a_whole_blob_or_none(
-    tmp_path: Path, moment: int | str
+    tmp_path: Path, moment: int | str, algorithm: Algorithm
 ) -> None:
+    blob = writer.blob()
+    digest = Digest.of(blob, algorithm)
     process = subprocess.Popen(
-        [sys.executable, WRITER, tmp_path], stdout=subprocess.PIPE, text=True
+        [sys.executable, WRITER, tmp_path, str(digest)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     appended = 0
@@ -39,8 +45,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_blob_or_none(
     process.kill()
     process.wait()
     process.stdout.close()
-    store, blob = DiskStore(tmp_path), writer.blob()
-    digest = Digest.of(blob)
+    store = DiskStore(tmp_path)
     try:
         assert store.read(digest, len(blob)) == blob
     except NotFound:

@@ -1,4 +1,4 @@
-"""A process that writes one upload into a store, for tests that kill it: writer.py ROOT."""
+"""A process that writes one upload into a store, for tests that kill it: writer.py ROOT DIGEST."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ def main() -> None:
         uploads.append(session, offset, content[offset : offset + STEP])
         print("appended", flush=True)
     print("committing", flush=True)
-    uploads.commit(session, Digest.of(content))
+    uploads.commit(session, Digest.parse(sys.argv[2]))
     print("committed", flush=True)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from octopull.cli.layout import Layout, LayoutEntry, opened
-from octopull.kernel.digest import Digest
+from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import InvalidManifest, Misuse, NotFound
 
 
@@ -22,15 +22,20 @@ def archive(path: Path, members: dict[str, bytes]) -> Path:
 
 
 def test_a_tar_of_a_layout_opens_and_nothing_but_its_parts_comes_out(tmp_path: Path) -> None:
-    blob = f"./blobs/sha256/{Digest.of(b'{}').hex}"
-    escape = "../escaped"
+    digests = [Digest.of(b"{}", algorithm) for algorithm in Algorithm]
+    blobs = {f"blobs/{one.algorithm}/{one.hex}" for one in digests}
+    others = ("../escaped", "/abs", "blobs/sha512/" + "a" * 64, "blobs/sha384/" + "a" * 96)
     tar = archive(
-        tmp_path / "t.tar", {"./index.json": b"{}", blob: b"{}", escape: b"x", "/abs": b"x"}
+        tmp_path / "t.tar",
+        {"./index.json": b"{}"}
+        | {f"./{name}": b"{}" for name in blobs}
+        | dict.fromkeys(others, b"x"),
     )
     with opened(tar) as layout:
-        assert layout.manifest(Digest.of(b"{}")) == b"{}"
+        for digest in digests:
+            assert layout.manifest(digest) == b"{}"
         found = {str(p.relative_to(layout.root)) for p in layout.root.rglob("*") if p.is_file()}
-        assert found == {"index.json", blob.removeprefix("./")}
+        assert found == {"index.json", *blobs}
     assert not (tmp_path / "escaped").exists()
 
 
@@ -40,13 +45,13 @@ def test_what_is_neither_folder_nor_tar_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_a_manifest_with_other_bytes_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_a_manifest_with_other_bytes_is_refused(tmp_path: Path, algorithm: Algorithm) -> None:
     layout = Layout(tmp_path)
-    digest = Digest.of(b"right")
+    digest = Digest.of(b"right", algorithm)
     with pytest.raises(NotFound):
         layout.manifest(digest)
-    layout.blob(digest).parent.mkdir(parents=True)
-    layout.blob(digest).write_bytes(b"wrong")
+    layout.room(digest).write_bytes(b"wrong")
     with pytest.raises(InvalidManifest):
         layout.manifest(digest)
 

@@ -3,12 +3,13 @@
 A blob of one piece gains nothing from a swarm: its metainfo would cost the same request as
 the blob itself. So whoever is asked how to begin answers with the bytes.
 
-    0        32     33       37
+    0        d      d+1      d+5
     +--------+------+--------+---------+
-    | sha256 | kind | length | content |   and the next one behind it
+    | digest | kind | length | content |   and the next one behind it
     +--------+------+--------+---------+
 
-Integers are big-endian, unsigned. The content is encoded metainfo (kind 1) or the blob (2).
+Integers are big-endian, unsigned; the digest is packed, in ``d`` bytes (kernel/digest.py). The
+content is encoded metainfo (kind 1) or the blob (2).
 """
 
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from struct import Struct
 from octopull.blob.layout import LEAF_BYTES
 from octopull.blob.metainfo import Metainfo
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Corrupt
+from octopull.kernel.errors import Corrupt, InvalidDigest
 
 INLINE_BYTES_MAX = LEAF_BYTES
 """The longest blob that is carried whole: one piece of the shortest length."""
@@ -26,7 +27,7 @@ INLINE_BYTES_MAX = LEAF_BYTES
 STARTS_MAX = 256
 """Digests in one question: more than the layers of any image."""
 
-_HEAD = Struct(">32sBI")
+_HEAD = Struct(">BI")
 _METAINFO, _INLINE = 1, 2
 
 
@@ -47,7 +48,7 @@ def encode(start: Start) -> bytes:
         kind, content = _INLINE, start.content
     else:
         kind, content = _METAINFO, start.encode()
-    return _HEAD.pack(bytes.fromhex(start.digest.hex), kind, len(content)) + content
+    return start.digest.pack() + _HEAD.pack(kind, len(content)) + content
 
 
 def decode(encoded: bytes) -> list[Start]:
@@ -58,16 +59,20 @@ def decode(encoded: bytes) -> list[Start]:
 
     """
     found: list[Start] = []
-    at, view = 0, memoryview(encoded)
-    while at < len(view):
-        if len(view) - at < _HEAD.size:
+    at = 0
+    while at < len(encoded):
+        try:
+            digest, at = Digest.unpack(encoded, at)
+        except InvalidDigest as error:
+            raise Corrupt("a start has no digest", at=at) from error
+        if len(encoded) - at < _HEAD.size:
             raise Corrupt("a start is cut short", at=at)
-        digest, kind, length = _HEAD.unpack_from(view, at)
+        kind, length = _HEAD.unpack_from(encoded, at)
         at += _HEAD.size
-        content = bytes(view[at : at + length])
+        content = encoded[at : at + length]
         if len(content) != length:
             raise Corrupt("a start is cut short", at=at, length=length)
-        found.append(_proven(Digest(digest.hex()), kind, content))
+        found.append(_proven(digest, kind, content))
         at += length
     return found
 
@@ -90,6 +95,6 @@ def _proven(digest: Digest, kind: int, content: bytes) -> Start:
         return metainfo
     if kind != _INLINE or len(content) > INLINE_BYTES_MAX:
         raise Corrupt("a start of no known kind", kind=kind, length=len(content))
-    if Digest.of(content) != digest:
+    if not digest.proves(content):
         raise Corrupt("the bytes have another digest", digest=str(digest))
     return Inline(digest, content)

@@ -15,7 +15,9 @@ from octopull.kernel.digest import Digest
 from octopull.kernel.errors import InvalidManifest, Misuse, NotFound
 from octopull.oci.manifests import MANIFEST_BYTES_MAX
 
-_PART = re.compile(r"oci-layout|index\.json|blobs/sha256/[0-9a-f]{64}", re.ASCII)
+_PART = re.compile(
+    r"oci-layout|index\.json|blobs/sha256/[0-9a-f]{64}|blobs/sha512/[0-9a-f]{128}", re.ASCII
+)
 COPY_BYTES = 1024 * 1024
 NAME = "org.opencontainers.image.ref.name"
 
@@ -44,7 +46,13 @@ class Layout:
 
     def blob(self, digest: Digest) -> Path:
         """Where a blob is, or belongs."""
-        return self.root / "blobs" / "sha256" / digest.hex
+        return self.root.joinpath("blobs", digest.algorithm, digest.hex)
+
+    def room(self, digest: Digest) -> Path:
+        """As ``blob``, in a folder that exists."""
+        path = self.blob(digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def manifest(self, digest: Digest) -> bytes:
         """A manifest's bytes, checked against its digest.
@@ -58,7 +66,7 @@ class Layout:
                 content = file.read(MANIFEST_BYTES_MAX + 1)
         except FileNotFoundError:
             raise NotFound(f"{self.root} lacks the blob {digest}") from None
-        if Digest.of(content) != digest:
+        if not digest.proves(content):
             raise InvalidManifest(f"{self.blob(digest)} has another digest")
         return content
 
@@ -109,11 +117,12 @@ def opened(path: Path) -> Iterator[Layout]:
 
 def _extract(archive: tarfile.TarFile, folder: Path) -> None:
     """Copy the files a layout consists of; nothing else in the tar has a place in one."""
-    (folder / "blobs" / "sha256").mkdir(parents=True)
     for member in archive:
         name = member.name.removeprefix("./")
         wanted = member.isfile() and _PART.fullmatch(name)
         source = archive.extractfile(member) if wanted else None
         if source is not None:
-            with source, (folder / name).open("wb") as target:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with source, path.open("wb") as target:
                 shutil.copyfileobj(source, target, COPY_BYTES)

@@ -10,7 +10,7 @@ from octopull.cli.layout import NAME, Layout, LayoutEntry
 from octopull.cli.progress import Transfers, transfers
 from octopull.clients.registry import Registry
 from octopull.http.client import Http
-from octopull.kernel.digest import Digest
+from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import Corrupt, Unavailable
 from octopull.kernel.names import TagName
 from octopull.oci.manifests import Descriptor, parse
@@ -33,7 +33,6 @@ def pull(name: str, folder: Path, agent: str) -> None:
 
 async def _pull(name: TagName, folder: Path, agent: str) -> Digest:
     layout = Layout(folder)
-    (folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
     with transfers() as progress:
         async with Http() as http:
             puller = _Puller(layout, Registry(http, agent, name.repository), progress)
@@ -57,7 +56,7 @@ class _Puller:
         await asyncio.gather(
             *(self._reference(one) for one in dict.fromkeys(manifest.references) if one.required)
         )
-        self._layout.blob(digest).write_bytes(content)
+        self._layout.room(digest).write_bytes(content)
         return digest, manifest.media_type.value, len(content)
 
     async def _reference(self, reference: Descriptor) -> None:
@@ -68,7 +67,7 @@ class _Puller:
             await self._blob(reference.digest, reference.size)
 
     async def _blob(self, digest: Digest, size: int) -> None:
-        target = self._layout.blob(digest)
+        target = self._layout.room(digest)
         if target.exists():
             self._progress.began(digest, size, size)
             self._progress.ended(digest, "exists")
@@ -84,7 +83,7 @@ class _Puller:
                 if attempt + 1 == TRIES:
                     raise
                 await asyncio.sleep(2**attempt / 2)
-        if await asyncio.to_thread(_sha256, partial) != digest.hex:
+        if await asyncio.to_thread(_hash, partial, digest.algorithm) != digest.hex:
             partial.unlink()
             raise Corrupt(f"the registry sent other bytes for {digest}")
         partial.rename(target)
@@ -102,6 +101,6 @@ class _Puller:
                     self._progress.moved(digest, len(chunk))
 
 
-def _sha256(path: Path) -> str:
+def _hash(path: Path, algorithm: Algorithm) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()

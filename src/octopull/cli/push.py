@@ -10,7 +10,7 @@ from octopull.cli.layout import Layout, opened
 from octopull.cli.progress import Transfers, transfers
 from octopull.clients.registry import Registry
 from octopull.http.client import Http
-from octopull.kernel.digest import Digest
+from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import NotFound, Unavailable
 from octopull.kernel.names import TagName
 from octopull.oci.manifests import Descriptor, parse
@@ -36,7 +36,9 @@ async def _push(image: Path, name: TagName, proxy: str) -> Digest:
         async with Http() as http:
             pusher = _Pusher(layout, Registry(http, proxy, name.repository), progress)
             top = Digest.parse(layout.top(name.tag).digest)
-            await pusher.manifest(top, name.tag)
+            # A registry names what is pushed by tag by its SHA-256.
+            other = [] if top.algorithm is Algorithm.SHA256 else [str(top)]
+            await pusher.manifest(top, *other, name.tag)
             return top
 
 
@@ -49,13 +51,14 @@ class _Pusher:
         self._progress = progress
         self._gate = asyncio.Semaphore(AT_ONCE)
 
-    async def manifest(self, digest: Digest, reference: str) -> None:
+    async def manifest(self, digest: Digest, *references: str) -> None:
         content = self._layout.manifest(digest)
         manifest = parse(content, None)
         await asyncio.gather(
             *(self._reference(one) for one in dict.fromkeys(manifest.references) if one.required)
         )
-        await self._registry.put_manifest(reference, manifest.media_type.value, content)
+        for reference in references:
+            await self._registry.put_manifest(reference, manifest.media_type.value, content)
 
     async def _reference(self, reference: Descriptor) -> None:
         if reference.is_manifest:

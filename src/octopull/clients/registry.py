@@ -7,6 +7,7 @@ from urllib.parse import urljoin
 import aiohttp
 
 from octopull.http.client import Http
+from octopull.kernel import names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, NotFound
 from octopull.oci.manifests import MANIFEST_BYTES_MAX, MediaType
@@ -23,7 +24,7 @@ class Registry:
         self._base = f"{base_url.rstrip('/')}/v2/{repository}"
 
     async def manifest(self, reference: str) -> tuple[Digest, bytes]:
-        """A manifest's digest and exact bytes.
+        """A manifest's digest (of a tag's, the SHA-256) and exact bytes.
 
         Raises:
             NotFound: no such manifest. Corrupt: other bytes than asked for.
@@ -33,10 +34,12 @@ class Registry:
             "GET", f"{self._base}/manifests/{reference}", headers={"Accept": ACCEPT},
             bytes_max=MANIFEST_BYTES_MAX, timeout_s=60,
         )  # fmt: skip
-        digest = Digest.of(reply.body)
-        if ":" in reference and reference != str(digest):
+        asked = names.reference(reference)
+        if not isinstance(asked, Digest):
+            return Digest.of(reply.body), reply.body
+        if not asked.proves(reply.body):
             raise Corrupt("the registry sent another manifest", asked=reference)
-        return digest, reply.body
+        return asked, reply.body
 
     async def has_blob(self, digest: Digest) -> bool:
         """Whether the blob is there already."""

@@ -1,14 +1,13 @@
 """Blobs that arrive in pieces, in any order, and outlive a restart.
 
-    root/partial/<64 hex>.data      the bytes, at their offsets
-    root/partial/<64 hex>.meta      the metainfo they are proven against
-    root/partial/<64 hex>.pieces    one byte per piece: 1 once it was proven and written
+    root/partial/<algorithm>-<hex>.data      the bytes, at their offsets
+    root/partial/<algorithm>-<hex>.meta      the metainfo they are proven against
+    root/partial/<algorithm>-<hex>.pieces    one byte per piece: 1 once it was proven and written
 
 After a restart a marked piece is hashed again before it counts: neither mark nor bytes are
 synced one by one, so either may be lost or torn.
 """
 
-import hashlib
 import os
 import threading
 from pathlib import Path
@@ -24,6 +23,7 @@ from octopull.storage.durable import disk_faults
 
 READ_BYTES = 1024 * 1024
 _MARK = b"\x01"
+_SUFFIXES = (".data", ".meta", ".pieces")
 
 
 class Partial:
@@ -40,7 +40,7 @@ class Partial:
         self._store = store
         self._data, self._meta, self._pieces = paths
         self.fd, self._marks_fd = fds
-        self._sha256 = hashlib.sha256()
+        self._hasher = metainfo.digest.algorithm.hasher()
         self._hashed = 0
         self._lock = threading.Lock()
         self._open = True
@@ -48,8 +48,8 @@ class Partial:
     @classmethod
     def open(cls, store: DiskStore, metainfo: Metainfo) -> Self:
         """Begin ``metainfo``'s blob, or go on with what an earlier process proved."""
-        stem = store.partial_root / metainfo.digest.hex
-        paths = (stem.with_suffix(".data"), stem.with_suffix(".meta"), stem.with_suffix(".pieces"))
+        data, meta, pieces = (_path(store, metainfo.digest, suffix) for suffix in _SUFFIXES)
+        paths = data, meta, pieces
         with disk_faults("opening a partial blob"):
             if not _same(paths[1], metainfo):
                 for path in paths:
@@ -97,14 +97,14 @@ class Partial:
         return True
 
     def advance(self, prefix_bytes: int) -> None:
-        """Let the SHA-256 catch up with the first ``prefix_bytes`` bytes, all of them proven."""
+        """Let the digest catch up with the first ``prefix_bytes`` bytes, all of them proven."""
         with disk_faults("hashing a blob"):
             while self._hashed < prefix_bytes:
                 count = min(READ_BYTES, prefix_bytes - self._hashed)
                 chunk = os.pread(self.fd, count, self._hashed)
                 if not chunk:
                     raise Corrupt("the partial file ends early", at=self._hashed)
-                self._sha256.update(chunk)
+                self._hasher.update(chunk)
                 self._hashed += len(chunk)
 
     def prove(self) -> None:
@@ -115,7 +115,7 @@ class Partial:
 
         """
         self.advance(self.metainfo.layout.size)
-        if self._sha256.hexdigest() != self.metainfo.digest.hex:
+        if self._hasher.hexdigest() != self.metainfo.digest.hex:
             with disk_faults("discarding a blob"):
                 self.discard()
             raise Corrupt("the whole has another digest", digest=str(self.metainfo.digest))
@@ -155,7 +155,7 @@ def idle(store: DiskStore, before_s: float) -> list[Digest]:
     for path in store.partial_root.glob("*.data"):
         try:
             if path.stat().st_mtime < before_s:
-                found.append(Digest(path.stem))
+                found.append(Digest.parse(path.stem.replace("-", ":")))
         except (FileNotFoundError, InvalidDigest):
             continue
     return found
@@ -163,8 +163,12 @@ def idle(store: DiskStore, before_s: float) -> list[Digest]:
 
 def remove(store: DiskStore, digest: Digest) -> None:
     """Delete what there is of a partial blob, which nobody may have open."""
-    for suffix in (".pieces", ".data", ".meta"):
-        (store.partial_root / f"{digest.hex}{suffix}").unlink(missing_ok=True)
+    for suffix in _SUFFIXES:
+        _path(store, digest, suffix).unlink(missing_ok=True)
+
+
+def _path(store: DiskStore, digest: Digest, suffix: str) -> Path:
+    return store.partial_root / f"{digest.algorithm}-{digest.hex}{suffix}"
 
 
 def _same(path: Path, metainfo: Metainfo) -> bool:

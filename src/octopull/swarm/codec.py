@@ -10,12 +10,13 @@ piece is four bytes; PieceHead adds a length of four bytes and a count of two, a
 bytes follow the frame; Haves is a first piece, a multiple of eight, and a bitfield from there
 on; Goodbye is its reason in ASCII. Handshake:
 
-    +-----------+---------+-----------+--------+------+---------+------+------+--------+
-    | protocol  | version | info hash | digest | id   | port    | kind | text | packed |
-    | 8 bytes   | 1       | 32        | 32     | 20   | 2       | 1    | 3 x  | rest   |
-    +-----------+---------+-----------+--------+------+---------+------+------+--------+
+    +-----------+---------+-----------+----------+------+---------+------+------+--------+
+    | protocol  | version | info hash | digest   | id   | port    | kind | text | packed |
+    | 8 bytes   | 1       | 32        | 34 or 66 | 20   | 2       | 1    | 3 x  | rest   |
+    +-----------+---------+-----------+----------+------+---------+------+------+--------+
 
-where text is namespace, host and zone, each a length of two bytes and UTF-8.
+where digest is packed as in kernel/digest.py, and text is namespace, host and zone, each a
+length of two bytes and UTF-8.
 """
 
 import struct
@@ -47,9 +48,10 @@ LENGTH = Struct(">I")
 _PIECE = Struct(">I")
 _HEAD = Struct(">IIH")
 _SHORT = Struct(">H")
-_HANDSHAKE = Struct(">8sB32s32s20sHB")
+_SWARM = Struct(">8sB32s")
+_SPEAKER = Struct(">20sHB")
 PROTOCOL = b"octopull"
-VERSION = 2
+VERSION = 3
 
 WAITING_MAX = (1 << 16) - 1
 """The most that a ``PieceHead`` can say is waiting."""
@@ -94,12 +96,11 @@ def _encode_haves(pieces: int) -> bytes:
 
 def _encode_handshake(message: Handshake) -> bytes:
     peer = message.peer
-    head = _HANDSHAKE.pack(
-        PROTOCOL, VERSION, message.info_hash, bytes.fromhex(message.digest.hex),
-        bytes.fromhex(peer.id), peer.port, _PEER_KINDS.index(peer.kind),
-    )  # fmt: skip
-    texts = (text.encode() for text in (message.namespace, peer.host, peer.zone))
-    return head + b"".join(_SHORT.pack(len(text)) + text for text in texts) + message.packed
+    swarm = _SWARM.pack(PROTOCOL, VERSION, message.info_hash) + message.digest.pack()
+    speaker = _SPEAKER.pack(bytes.fromhex(peer.id), peer.port, _PEER_KINDS.index(peer.kind))
+    encoded = (text.encode() for text in (message.namespace, peer.host, peer.zone))
+    texts = b"".join(_SHORT.pack(len(text)) + text for text in encoded)
+    return swarm + speaker + texts + message.packed
 
 
 class Decoder:
@@ -172,26 +173,29 @@ def _parse_haves(fields: bytes) -> Haves:
 
 
 def _parse_handshake(fields: bytes) -> Handshake:
-    if len(fields) < _HANDSHAKE.size:
-        raise PeerFault("handshake is cut short", size=len(fields))
-    protocol, version, info_hash, digest, peer_id, port, kind = _HANDSHAKE.unpack_from(fields)
-    if (protocol, version) != (PROTOCOL, VERSION):
-        raise PeerFault("another protocol or version", version=version)
-    if kind >= len(_PEER_KINDS):
-        raise PeerFault("unknown kind of peer", kind=kind)
-    rest = fields[_HANDSHAKE.size :]
-    texts: list[str] = []
     try:
-        for _ in range(3):
-            (length,) = _SHORT.unpack_from(rest)
-            if len(rest) < _SHORT.size + length:
-                raise PeerFault("handshake is cut short", size=len(fields))
-            texts.append(rest[_SHORT.size : _SHORT.size + length].decode())
-            rest = rest[_SHORT.size + length :]
-        peer = Peer(
-            id=peer_id.hex(), host=texts[1], port=port, kind=_PEER_KINDS[kind], zone=texts[2]
-        )
-        namespace = names.namespace(texts[0])
+        protocol, version, info_hash = _SWARM.unpack_from(fields)
+        if (protocol, version) != (PROTOCOL, VERSION):
+            raise PeerFault("another protocol or version", version=version)
+        digest, at = Digest.unpack(fields, _SWARM.size)
+        peer_id, port, kind = _SPEAKER.unpack_from(fields, at)
+        if kind >= len(_PEER_KINDS):
+            raise PeerFault("unknown kind of peer", kind=kind)
+        (namespace, host, zone), packed = _parse_texts(fields[at + _SPEAKER.size :], 3)
+        peer = Peer(id=peer_id.hex(), host=host, port=port, kind=_PEER_KINDS[kind], zone=zone)
+        return Handshake(info_hash, digest, names.namespace(namespace), peer, packed)
     except (UnicodeDecodeError, struct.error, Misuse) as error:
         raise PeerFault(f"handshake makes no sense: {error}") from error
-    return Handshake(info_hash, Digest(digest.hex()), namespace, peer, rest)
+
+
+def _parse_texts(fields: bytes, count: int) -> tuple[list[str], bytes]:
+    """The first ``count`` texts, and what is behind them."""
+    texts: list[str] = []
+    for _ in range(count):
+        (length,) = _SHORT.unpack_from(fields)
+        end = _SHORT.size + length
+        if len(fields) < end:
+            raise PeerFault("handshake is cut short", missing=end - len(fields))
+        texts.append(fields[_SHORT.size : end].decode())
+        fields = fields[end:]
+    return texts, fields

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from octopull.blob.hashing import LeafHasher, hash_piece
 from octopull.blob.layout import LEAF_BYTES, PIECE_BYTES_MAX, Layout, piece_length_for
 from octopull.blob.metainfo import Metainfo
-from octopull.kernel.digest import Digest
+from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import Corrupt, Misuse
 
 lengths = st.sampled_from([LEAF_BYTES, 2 * LEAF_BYTES, 8 * LEAF_BYTES])
@@ -52,22 +52,26 @@ def test_one_pass_in_any_slices_gives_the_hash_of_each_piece(
     assert list(hasher.piece_hashes(piece_length)) == expected
 
 
-def describe(size: int) -> Metainfo:
+algorithms = st.sampled_from(Algorithm)
+
+
+def describe(size: int, algorithm: Algorithm) -> Metainfo:
     layout = Layout(size, LEAF_BYTES)
-    return Metainfo(Digest.of(b"x"), layout, tuple(bytes([n] * 32) for n in range(layout.count)))
+    hashes = tuple(bytes([n] * 32) for n in range(layout.count))
+    return Metainfo(Digest.of(b"x", algorithm), layout, hashes)
 
 
-@given(st.integers(0, 9 * LEAF_BYTES))
-def test_metainfo_survives_the_wire(size: int) -> None:
-    metainfo = describe(size)
+@given(st.integers(0, 9 * LEAF_BYTES), algorithms)
+def test_metainfo_survives_the_wire(size: int, algorithm: Algorithm) -> None:
+    metainfo = describe(size, algorithm)
     again = Metainfo.decode(metainfo.encode())
     assert again == metainfo
     assert again.info_hash == metainfo.info_hash
 
 
-@given(st.binary(max_size=120), st.integers(0, 120))
-def test_hostile_metainfo_is_corrupt_or_sound(noise: bytes, at: int) -> None:
-    encoded = describe(2 * LEAF_BYTES).encode()
+@given(st.binary(max_size=120), st.integers(0, 150), algorithms)
+def test_hostile_metainfo_is_corrupt_or_sound(noise: bytes, at: int, algorithm: Algorithm) -> None:
+    encoded = describe(2 * LEAF_BYTES, algorithm).encode()
     for hostile in (noise, encoded[:at] + noise + encoded[at:], encoded[:at]):
         try:
             metainfo = Metainfo.decode(hostile)

@@ -1,10 +1,11 @@
 import contextlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from octopull.kernel import bitfield
-from octopull.kernel.digest import Digest
+from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import PeerFault
 from octopull.kernel.peers import Peer, PeerKind
 from octopull.swarm.codec import LENGTH, PIECES_MAX, WAITING_MAX, Decoder, encode
@@ -38,7 +39,7 @@ peers = st.builds(
 handshakes = st.builds(
     Handshake,
     info_hash=st.binary(min_size=32, max_size=32),
-    digest=st.builds(Digest.of, st.binary()),
+    digest=st.builds(Digest.of, st.binary(), st.sampled_from(Algorithm)),
     namespace=st.sampled_from(["library/nginx", "a"]),
     peer=peers,
     packed=st.binary(max_size=100),
@@ -93,7 +94,7 @@ def test_a_body_is_handed_over_untouched_and_messages_go_on_behind_it(
 framed_noise = st.binary(max_size=FRAME_BYTES_MAX).map(
     lambda frame: LENGTH.pack(len(frame)) + frame
 )
-bent = st.tuples(handshakes, st.integers(5, 150), st.binary(min_size=1, max_size=3)).map(
+bent = st.tuples(handshakes, st.integers(5, 190), st.binary(min_size=1, max_size=3)).map(
     lambda parts: encode(parts[0])[: parts[1]] + parts[2] + encode(parts[0])[parts[1] + 1 :]
 )
 
@@ -102,6 +103,17 @@ bent = st.tuples(handshakes, st.integers(5, 150), st.binary(min_size=1, max_size
 def test_hostile_bytes_are_a_peer_fault_or_nothing(noise: bytes) -> None:
     with contextlib.suppress(PeerFault):
         list(Decoder(FRAME_BYTES_MAX).feed(noise))
+
+
+@given(handshakes, st.sampled_from([(13, "version"), (46, "digest"), (47, "digest")]))
+def test_a_handshake_of_another_version_or_algorithm_is_refused(
+    said: Handshake, changed: tuple[int, str]
+) -> None:
+    at, word = changed
+    frame = bytearray(encode(said))
+    frame[at] ^= 0x80
+    with pytest.raises(PeerFault, match=word):
+        list(Decoder(FRAME_BYTES_MAX).feed(memoryview(frame)))
 
 
 def test_a_line_longer_than_a_head_can_tell_is_told_as_the_longest() -> None:

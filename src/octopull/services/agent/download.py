@@ -21,13 +21,13 @@ from octopull.transport.swarm import Swarm
 
 log = logs.get("agent")
 HASH_BYTES = 4 * MIB
-"""How far the SHA-256 may fall behind before a thread is asked to catch up: 3 ms of its time."""
+"""How far the digest may fall behind before a thread is asked to catch up: 3 ms of its time."""
 
 
 class Download:
     """A blob that arrives; readers wait for their next proven byte.
 
-    Pieces are proven one by one, and the blob's SHA-256 runs behind the growing prefix.
+    Pieces are proven one by one, and the blob's digest runs behind the growing prefix.
     The last piece is withheld until the digest of the whole matched, so no reader ever has
     a whole wrong blob. It need not wait for the disk: a cache may be lost.
     """
@@ -68,6 +68,12 @@ class Download:
     def size(self) -> int:
         """Bytes of the whole blob."""
         return self.metainfo.layout.size
+
+    @property
+    def arrived_bytes(self) -> int:
+        """Bytes of the pieces that are proven, as if all were of one length."""
+        layout = self.metainfo.layout
+        return min(self.swarm.engine.have.bit_count() * layout.piece_length, layout.size)
 
     @property
     def fd(self) -> int:
