@@ -1,4 +1,4 @@
-"""Sizes and rates on the command line."""
+"""Sizes, rates and durations on the command line."""
 
 import re
 from typing import Any
@@ -15,6 +15,9 @@ _PREFIXES = {
     "Ki": KIB, "Mi": MIB, "Gi": GIB, "Ti": KIB * GIB,
 }  # fmt: skip
 SIZE_MAX = 1 << 50
+_DURATION = re.compile(_NUMBER + r"(s|m|h|d)?", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+DURATION_S_MAX = 100 * 365 * 86400
 
 
 class Size(click.ParamType[int]):
@@ -50,3 +53,21 @@ class Rate(click.ParamType[float]):
         if rate < 1:
             self.fail(f"{value} is out of bounds", param, ctx)
         return rate
+
+
+class Duration(click.ParamType[float]):
+    """Seconds: from ``24h``, ``90m``, ``7d``, ``30s`` or a plain number."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse, and refuse what is no duration."""
+        found = _DURATION.fullmatch(str(value))
+        if found is None:
+            self.fail(f"{value!r} is no duration such as 24h, 90m or 7d", param, ctx)
+        seconds = float(found[1]) * _SECONDS[found[2] or "s"]
+        if seconds > DURATION_S_MAX:
+            self.fail(f"{value} is out of bounds", param, ctx)
+        return seconds

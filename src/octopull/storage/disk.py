@@ -1,8 +1,8 @@
 """Whole blobs on a local disk, by digest.
 
-    root/blobs/sha256/<2 hex>/<64 hex>         the bytes: there, so whole and proven
-    root/blobs/sha256/<2 hex>/<64 hex>.meta    the metainfo, written before the bytes
-    root/partial/, root/uploads/               blobs on their way in
+    root/blobs/<algorithm>/<2 hex>/<hex>         the bytes: there, so whole and proven
+    root/blobs/<algorithm>/<2 hex>/<hex>.*       its side files (storage/sides.py)
+    root/partial/, root/uploads/                 blobs on their way in
 
 Paths are made from ``Digest`` values alone, so no input can leave the root.
 """
@@ -10,7 +10,7 @@ Paths are made from ``Digest`` values alone, so no input can leave the root.
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +21,10 @@ from octopull.blob.layout import Layout, piece_length_for
 from octopull.blob.metainfo import Metainfo
 from octopull.blob.start import INLINE_BYTES_MAX, Inline, Start
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Corrupt, InvalidDigest, NotFound, TooLarge, Unavailable
-from octopull.storage import durable
+from octopull.kernel.errors import Corrupt, NotFound, TooLarge, Unavailable
+from octopull.storage import durable, sides
 from octopull.storage.durable import disk_faults
+from octopull.storage.shelves import Shelves
 
 READ_BYTES = 1024 * 1024
 
@@ -79,24 +80,26 @@ class DiskStore:
     """The blobs under one root. Calls block and may come from any thread.
 
     Invariants: a file under its digest is whole and was proven; a pinned blob stays.
+
+    A blob is *touched* when it is stored, stored again, or kept: the file's modification time
+    says when, by ``now_ns`` (nanoseconds since the epoch), and changes under the lock alone.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, now_ns: Callable[[], int] = time.time_ns) -> None:
         self.root = root
+        self.now_ns = now_ns
         self.partial_root = root / "partial"
         self.uploads_root = root / "uploads"
-        self._blobs = root / "blobs" / "sha256"
         self._pins: dict[Digest, int] = {}
         self._lock = threading.Lock()
         with disk_faults("opening the store"):
-            for folder in (self._blobs, self.partial_root, self.uploads_root):
+            for folder in (self.partial_root, self.uploads_root):
                 durable.make_folder(folder)
-            for torn in self._blobs.glob(f"*/*{durable.TEMPORARY}"):
-                torn.unlink(missing_ok=True)
+            self._shelves = Shelves(root / "blobs")
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is, or would be."""
-        return self._blobs / digest.hex[:2] / digest.hex
+        return self._shelves.path(digest)
 
     def stat(self, digest: Digest) -> int:
         """Size in bytes.
@@ -119,23 +122,20 @@ class DiskStore:
             NotFound: it isn't here.
 
         """
-        with self._lock:
+        with self._lock, disk_faults("opening a blob"):
             try:
                 fd = os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 raise NotFound("no such blob here", digest=str(digest)) from None
-            except OSError as error:
-                raise Unavailable(f"cannot open a blob: {error.strerror}") from error
+            try:
+                # Under the lock: an older modification time must not overwrite a touch.
+                os.utime(fd, ns=(time.time_ns(), os.fstat(fd).st_mtime_ns))
+                blob = BlobFile(self, digest, fd)
+            except BaseException:
+                os.close(fd)
+                raise
             self._pins[digest] = self._pins.get(digest, 0) + 1
-        try:
-            with disk_faults("opening a blob"):
-                stat = os.fstat(fd)
-                os.utime(fd, ns=(time.time_ns(), stat.st_mtime_ns))
-                return BlobFile(self, digest, fd)
-        except BaseException:
-            os.close(fd)
-            self.unpin(digest)
-            raise
+            return blob
 
     def unpin(self, digest: Digest) -> None:
         """One reader fewer; called by ``BlobFile.close``."""
@@ -165,7 +165,7 @@ class DiskStore:
         """
         size = self.stat(digest)
         try:
-            metainfo = Metainfo.decode(_meta_path(self.path(digest)).read_bytes())
+            metainfo = Metainfo.decode(sides.meta(self.path(digest)).read_bytes())
             if metainfo.digest == digest and metainfo.layout.size == size:
                 return metainfo
         except (FileNotFoundError, Corrupt):
@@ -189,9 +189,9 @@ class DiskStore:
         Its metainfo is made when somebody asks for it: small blobs seldom are.
         """
         target = self.path(digest)
-        with disk_faults("storing a blob"):
-            durable.make_folder(target.parent)
-            if not target.exists():
+        if self.keep(digest) is None:
+            with disk_faults("storing a blob"):
+                durable.make_folder(target.parent)
                 durable.put(target, content)
 
     def _remake_metainfo(self, digest: Digest) -> Metainfo:
@@ -200,24 +200,28 @@ class DiskStore:
             for offset in range(0, blob.size, READ_BYTES):
                 hasher.update(blob.read(offset, READ_BYTES))
             metainfo = describe(digest, blob.size, hasher)
-        with disk_faults("writing metainfo"):
-            durable.put(_meta_path(self.path(digest)), metainfo.encode())
+            with disk_faults("writing metainfo"):
+                durable.put(sides.meta(self.path(digest)), metainfo.encode())
         return metainfo
 
-    def adopt(self, file: Path, fd: int, metainfo: Metainfo) -> None:
+    def adopt(self, file: Path, fd: int, metainfo: Metainfo, *, lone: bool = False) -> None:
         """Move a whole, proven file in; durable when this returns.
 
-        ``fd`` is ``file`` open for writing. If the blob is here already, ``file`` goes.
+        ``fd`` is ``file`` open for writing. If the blob is here already, ``file`` goes. A
+        ``lone`` blob is never collected, until it is released.
         """
         target = self.path(metainfo.digest)
         with disk_faults("storing a blob"):
             durable.make_folder(target.parent)
             os.fsync(fd)
             with self._lock:
-                if target.exists():
+                if lone:
+                    durable.put(sides.lone(target), b"")
+                if self._touch(target) is not None:
                     file.unlink(missing_ok=True)
                     return
-                durable.put(_meta_path(target), metainfo.encode())
+                durable.put(sides.meta(target), metainfo.encode())
+                self._touch(file)
                 file.rename(target)
             durable.sync_folder(target.parent)
 
@@ -232,17 +236,87 @@ class DiskStore:
             if digest in self._pins:
                 raise Unavailable("the blob is in use", digest=str(digest))
             try:
-                self.path(digest).unlink()
+                sides.unlink(self.path(digest))
             except FileNotFoundError:
                 raise NotFound("no such blob here", digest=str(digest)) from None
-            _meta_path(self.path(digest)).unlink(missing_ok=True)
+
+    # Garbage collection (docs/delete.md).
+
+    def keep(self, digest: Digest, *, lone: bool = False) -> int | None:
+        """Touch a blob, and let it be ``lone``; returns its size in bytes, None if it isn't here."""
+        with self._lock, disk_faults("keeping a blob"):
+            path = self.path(digest)
+            size = self._touch(path)
+            if lone and size is not None:
+                durable.put(sides.lone(path), b"")
+            return size
+
+    def release(self, digest: Digest) -> None:
+        """Let a blob be lone no longer.
+
+        Raises:
+            NotFound: it isn't here.
+
+        """
+        self.stat(digest)
+        with self._lock, disk_faults("releasing a blob"):
+            path = self.path(digest)
+            sides.lone(path).unlink(missing_ok=True)
+            durable.sync_folder(path.parent)
+
+    def untouched(
+        self, before_ns: int, after: Digest | None, count: int
+    ) -> list[tuple[Digest, int]]:
+        """A page of the blobs that ``collect`` would take: digest and size in bytes.
+
+        In the order of digests, from the one behind ``after``, at most ``count``.
+        """
+        found: list[tuple[Digest, int]] = []
+        with disk_faults("listing blobs"):
+            for digest in self._shelves.digests(after):
+                size = self._takeable(digest, before_ns)
+                if size is not None:
+                    found.append((digest, size))
+                if len(found) == count:
+                    break
+        return found
+
+    def collect(self, digest: Digest, before_ns: int) -> int | None:
+        """Remove a blob last touched before ``before_ns``; its size in bytes, None if it stays.
+
+        It stays, too, while it is pinned or lone.
+        """
+        with self._lock, disk_faults("collecting a blob"):
+            size = self._takeable(digest, before_ns)
+            if size is not None:
+                sides.unlink(self.path(digest))
+            return size
+
+    def _takeable(self, digest: Digest, before_ns: int) -> int | None:
+        path = self.path(digest)
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            return None
+        touched = stat.st_mtime_ns >= before_ns
+        stays = touched or digest in self._pins or sides.lone(path).exists()
+        return None if stays else stat.st_size
+
+    def _touch(self, path: Path) -> int | None:
+        """Size in bytes, None if there is no such file; the lock must be held."""
+        try:
+            stat = path.stat()
+            os.utime(path, ns=(stat.st_atime_ns, self.now_ns()))
+        except FileNotFoundError:
+            return None
+        return stat.st_size
 
     def entries(self) -> Iterator[Entry]:
         """Every blob, in no order; those that go meanwhile may be missed."""
-        for path in self._blobs.glob("*/*"):
+        for digest in self._shelves.digests():
             try:
-                digest, stat = Digest(path.name), path.stat()
-            except (FileNotFoundError, InvalidDigest):
+                stat = self.path(digest).stat()
+            except FileNotFoundError:
                 continue
             yield Entry(digest, stat.st_size, stat.st_atime, digest in self._pins)
 
@@ -256,7 +330,3 @@ def describe(digest: Digest, size: int, hasher: LeafHasher) -> Metainfo:
     """Metainfo of a blob of ``size`` bytes, all of which went through ``hasher``."""
     layout = Layout(size, piece_length_for(size))
     return Metainfo(digest, layout, hasher.piece_hashes(layout.piece_length))
-
-
-def _meta_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.meta")

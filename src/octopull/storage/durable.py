@@ -1,6 +1,7 @@
 """Files that survive kill -9 and power loss: written, synced, then renamed into place."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,11 +35,15 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def put(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path``, whole or not at all."""
+def put(path: Path, content: bytes, *, like: Path | None = None) -> None:
+    """Write ``content`` to ``path``, whole or not at all; owned and guarded ``like`` a file."""
     temporary = path.with_name(f"{path.name}.{os.urandom(6).hex()}{TEMPORARY}")
     try:
         with temporary.open("xb") as file:
+            if like is not None:
+                told = like.stat()
+                os.fchown(file.fileno(), told.st_uid, told.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(told.st_mode))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

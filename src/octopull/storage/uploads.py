@@ -10,8 +10,8 @@ from pathlib import Path
 
 from octopull.blob.hashing import LeafHasher
 from octopull.blob.metainfo import Metainfo
-from octopull.kernel.digest import Digest
-from octopull.kernel.errors import InvalidDigest, InvalidName, InvalidRange, NotFound
+from octopull.kernel.digest import Algorithm, Digest
+from octopull.kernel.errors import Corrupt, InvalidDigest, InvalidName, InvalidRange, NotFound
 from octopull.storage import durable
 from octopull.storage.disk import DiskStore, describe
 from octopull.storage.durable import disk_faults
@@ -22,7 +22,10 @@ READ_BYTES = 1024 * 1024
 
 @dataclass(slots=True)
 class _Session:
-    """One upload: its file, and hashes over all of the file's bytes."""
+    """One upload: its file, and hashes over all of the file's bytes.
+
+    Which digest the client will claim is told at the commit; SHA-256 is what most do.
+    """
 
     path: Path
     fd: int
@@ -41,10 +44,29 @@ class _Session:
                     self.feed(chunk)
             self.hashed = True
 
+    def start_over(self) -> None:
+        """The file changed: hash it anew when it is next used."""
+        self.size, self.hashed = 0, False
+        self.digest, self.leaves = hashlib.sha256(), LeafHasher()
+
     def feed(self, content: bytes | memoryview) -> None:
         self.digest.update(content)
         self.leaves.update(content)
         self.size += len(content)
+
+    def found(self, algorithm: Algorithm) -> Digest:
+        """The digest of the session's bytes; any but SHA-256 reads the file; ``lock`` held."""
+        if algorithm is Algorithm.SHA256:
+            return Digest(self.digest.hexdigest())
+        hasher, at = algorithm.hasher(), 0
+        with disk_faults("hashing an upload"):
+            while at < self.size:
+                chunk = os.pread(self.fd, min(READ_BYTES, self.size - at), at)
+                if not chunk:
+                    raise Corrupt("the upload's file ends early", at=at)
+                hasher.update(chunk)
+                at += len(chunk)
+        return Digest(hasher.hexdigest(), algorithm)
 
 
 class Uploads:
@@ -103,8 +125,28 @@ class Uploads:
             session.feed(chunk)
             return session.size
 
-    def commit(self, session_id: str, digest: Digest) -> Metainfo:
+    def rewind(self, session_id: str, size: int) -> None:
+        """Forget the bytes behind the first ``size``.
+
+        Raises:
+            InvalidRange: there are fewer. NotFound: no such session.
+
+        """
+        session = self._session(session_id)
+        with session.lock, disk_faults("rewinding an upload"):
+            self._check_open(session)
+            session.catch_up()
+            if size > session.size:
+                raise InvalidRange("the session ends before that", size=session.size)
+            if size < session.size:
+                os.ftruncate(session.fd, size)
+                session.start_over()
+
+    def commit(self, session_id: str, digest: Digest, *, lone: bool = False) -> Metainfo:
         """Make the session's bytes the blob ``digest``; durable when this returns.
+
+        A ``lone`` blob is never collected. Under another algorithm than SHA-256 the bytes are
+        read once more.
 
         Raises:
             InvalidDigest: they have another digest; the session is over.
@@ -115,7 +157,7 @@ class Uploads:
         with session.lock:
             self._check_open(session)
             session.catch_up()
-            found = Digest(session.digest.hexdigest())
+            found = session.found(digest.algorithm)
             if found != digest:
                 self._end(session_id, session)
                 raise InvalidDigest(
@@ -125,7 +167,7 @@ class Uploads:
             with disk_faults("committing an upload"):
                 # The file may hold more than was hashed, if a write failed half-way.
                 os.ftruncate(session.fd, session.size)
-            self._store.adopt(session.path, session.fd, metainfo)
+            self._store.adopt(session.path, session.fd, metainfo, lone=lone)
             self._end(session_id, session)
             return metainfo
 

@@ -15,7 +15,7 @@ from octopull.blob.hashing import LeafHasher
 from octopull.blob.layout import LEAF_BYTES
 from octopull.blob.metainfo import Metainfo
 from octopull.kernel import bitfield
-from octopull.kernel.digest import Digest
+from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import (
     Corrupt,
     InvalidDigest,
@@ -29,33 +29,38 @@ from octopull.storage import partial as partials
 from octopull.storage.disk import DiskStore, Entry, describe
 from octopull.storage.eviction import EvictionPolicy, evict, partials_before_s, victims
 from octopull.storage.partial import Partial
-from octopull.storage.uploads import Uploads
+from octopull.storage.uploads import READ_BYTES, Uploads
+
+SHA256 = Algorithm.SHA256
+either = pytest.mark.parametrize("algorithm", Algorithm)
 
 
-def store_blob(store: DiskStore, blob: bytes) -> Digest:
-    uploads, digest = Uploads(store), Digest.of(blob)
+def store_blob(store: DiskStore, blob: bytes, algorithm: Algorithm = SHA256) -> Digest:
+    uploads, digest = Uploads(store), Digest.of(blob, algorithm)
     session = uploads.start()
     uploads.append(session, 0, blob)
     uploads.commit(session, digest)
     return digest
 
 
-def metainfo_of(blob: bytes) -> Metainfo:
+def metainfo_of(blob: bytes, algorithm: Algorithm = SHA256) -> Metainfo:
     hasher = LeafHasher()
     hasher.update(blob)
-    return describe(Digest.of(blob), len(blob), hasher)
+    return describe(Digest.of(blob, algorithm), len(blob), hasher)
 
 
 def files(root: Path) -> list[Path]:
     return [path for path in root.rglob("*") if path.is_file()]
 
 
-def test_a_blob_comes_back_with_its_metainfo(tmp_path: Path) -> None:
+@either
+def test_a_blob_comes_back_with_its_metainfo(tmp_path: Path, algorithm: Algorithm) -> None:
     store, blob = DiskStore(tmp_path), os.urandom(3 * LEAF_BYTES + 5)
-    digest = store_blob(store, blob)
+    digest = store_blob(store, blob, algorithm)
     assert store.stat(digest) == len(blob)
     assert store.read(digest, len(blob)) == blob
-    assert store.metainfo(digest) == metainfo_of(blob)
+    assert store.metainfo(digest) == metainfo_of(blob, algorithm)
+    assert store.path(digest) == tmp_path / "blobs" / algorithm / digest.hex[:2] / digest.hex
     with pytest.raises(TooLarge):
         store.read(digest, len(blob) - 1)
 
@@ -115,7 +120,8 @@ def test_eviction_frees_what_it_must_in_order_of_use_and_no_more(
         assert used - (freed - by_use[-1].size) > 500
 
 
-def test_an_upload_goes_on_after_a_restart(tmp_path: Path) -> None:
+@either
+def test_an_upload_goes_on_after_a_restart(tmp_path: Path, algorithm: Algorithm) -> None:
     blob = os.urandom(2 * LEAF_BYTES)
     first = Uploads(DiskStore(tmp_path))
     session = first.start()
@@ -126,8 +132,31 @@ def test_an_upload_goes_on_after_a_restart(tmp_path: Path) -> None:
     with pytest.raises(InvalidRange):
         again.append(session, 0, blob)
     again.append(session, 1000, blob[1000:])
-    assert again.commit(session, Digest.of(blob)) == metainfo_of(blob)
-    assert store.read(Digest.of(blob), len(blob)) == blob
+    digest = Digest.of(blob, algorithm)
+    assert again.commit(session, digest) == metainfo_of(blob, algorithm)
+    assert store.read(digest, len(blob)) == blob
+
+
+def test_an_upload_of_many_reads_is_proven_to_its_last_byte(tmp_path: Path) -> None:
+    store, blob = DiskStore(tmp_path), os.urandom(2 * READ_BYTES + 1)
+    store_blob(store, blob, Algorithm.SHA512)
+    with pytest.raises(InvalidDigest):
+        uploads = Uploads(store)
+        session = uploads.start()
+        uploads.append(session, 0, blob[:-1] + bytes([blob[-1] ^ 1]))
+        uploads.commit(session, Digest.of(blob, Algorithm.SHA512))
+    assert len(files(tmp_path)) == 2
+
+
+def test_an_upload_whose_file_lost_its_end_is_no_blob(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path)
+    uploads = Uploads(store)
+    session = uploads.start()
+    uploads.append(session, 0, b"whole")
+    os.truncate(store.uploads_root / session, 4)
+    with pytest.raises(Corrupt):
+        uploads.commit(session, Digest.of(b"whole", Algorithm.SHA512))
+    assert list(store.entries()) == []
 
 
 @pytest.mark.parametrize("session", ["", "../blobs", "a" * 31, "A" * 32, "0" * 33, "/etc/passwd"])
@@ -157,7 +186,10 @@ def files_end_at(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_write_that_the_disk_cuts_short_never_reaches_a_blob(tmp_path: Path) -> None:
+@either
+def test_a_write_that_the_disk_cuts_short_never_reaches_a_blob(
+    tmp_path: Path, algorithm: Algorithm
+) -> None:
     store = DiskStore(tmp_path)
     uploads = Uploads(store)
     session = uploads.start()
@@ -166,8 +198,10 @@ def test_a_write_that_the_disk_cuts_short_never_reaches_a_blob(tmp_path: Path) -
         uploads.append(session, 4, b"JUNK that does not fit")
     assert uploads.size(session) == 4
     assert Uploads(store).size(session) == 4
-    uploads.commit(session, Digest.of(b"good"))
-    assert store.read(Digest.of(b"good"), 100) == b"good"
+    with (store.uploads_root / session).open("ab") as file:
+        file.write(b"junk that could not be cut off")
+    uploads.commit(session, Digest.of(b"good", algorithm))
+    assert store.read(Digest.of(b"good", algorithm), 100) == b"good"
 
 
 def test_a_session_that_ends_while_others_expire_does_not_end_the_expiry(tmp_path: Path) -> None:
@@ -201,13 +235,16 @@ def test_an_ended_session_is_not_resumed_by_who_asks_in_between(tmp_path: Path) 
     assert not files(tmp_path / "uploads")
 
 
-def test_idle_partials_are_found_and_removed(tmp_path: Path) -> None:
+@either
+def test_idle_partials_are_found_and_removed(tmp_path: Path, algorithm: Algorithm) -> None:
     store, blob = DiskStore(tmp_path), os.urandom(LEAF_BYTES)
-    partial = Partial.open(store, metainfo_of(blob))
+    partial = Partial.open(store, metainfo_of(blob, algorithm))
     partial.close()
+    (store.partial_root / "noise.data").touch()
     assert partials.idle(store, 0.0) == []
-    assert partials.idle(store, 2e9) == [Digest.of(blob)]
-    partials.remove(store, Digest.of(blob))
+    assert partials.idle(store, 2e9) == [Digest.of(blob, algorithm)]
+    partials.remove(store, Digest.of(blob, algorithm))
+    (store.partial_root / "noise.data").unlink()
     assert not files(tmp_path)
 
 
@@ -251,17 +288,17 @@ class UploadModel(RuleBasedStateMachine):
                 self.sessions[session] += chunk
                 assert self.uploads.append(session, offset, chunk) == len(self.sessions[session])
 
-    @rule(right=st.booleans(), data=st.data())
-    def commit(self, right: bool, data: st.DataObject) -> None:
+    @rule(right=st.booleans(), algorithm=st.sampled_from(Algorithm), data=st.data())
+    def commit(self, right: bool, algorithm: Algorithm, data: st.DataObject) -> None:
         if self.sessions:
             session = self.one(data)
             blob = self.sessions.pop(session)
             if right:
-                self.uploads.commit(session, Digest.of(blob))
-                self.blobs[Digest.of(blob)] = blob
+                self.uploads.commit(session, Digest.of(blob, algorithm))
+                self.blobs[Digest.of(blob, algorithm)] = blob
             else:
                 with pytest.raises(InvalidDigest):
-                    self.uploads.commit(session, Digest.of(blob + b"?"))
+                    self.uploads.commit(session, Digest.of(blob + b"?", algorithm))
             with pytest.raises(NotFound):
                 self.uploads.size(session)
 
@@ -291,7 +328,7 @@ class UploadModel(RuleBasedStateMachine):
             assert found == {digest: len(blob) for digest, blob in self.blobs.items()}
             for digest, blob in self.blobs.items():
                 assert self.store.read(digest, 1000) == blob
-                assert self.store.metainfo(digest) == metainfo_of(blob)
+                assert self.store.metainfo(digest) == metainfo_of(blob, digest.algorithm)
             assert len(files(self.root / "uploads")) == len(self.sessions)
 
     def teardown(self) -> None:
@@ -306,16 +343,17 @@ def piece(blob: bytes, number: int) -> memoryview:
     return memoryview(blob)[number * LEAF_BYTES : (number + 1) * LEAF_BYTES]
 
 
-def test_pieces_in_any_order_make_the_blob(tmp_path: Path) -> None:
+@either
+def test_pieces_in_any_order_make_the_blob(tmp_path: Path, algorithm: Algorithm) -> None:
     store, blob = DiskStore(tmp_path), os.urandom(3 * LEAF_BYTES + 9)
-    partial = Partial.open(store, metainfo_of(blob))
+    partial = Partial.open(store, metainfo_of(blob, algorithm))
     for number in (3, 1, 0):
         assert partial.write(number, piece(blob, number))
     partial.advance(2 * LEAF_BYTES)
     assert partial.write(2, piece(blob, 2))
     partial.commit()
     partial.close()
-    assert store.read(Digest.of(blob), len(blob)) == blob
+    assert store.read(Digest.of(blob, algorithm), len(blob)) == blob
     assert len(files(tmp_path)) == 2
 
 
@@ -340,10 +378,13 @@ def test_after_a_restart_only_pieces_that_prove_again_are_trusted(tmp_path: Path
     again.close()
 
 
-def test_a_whole_of_right_pieces_with_a_wrong_digest_is_thrown_away(tmp_path: Path) -> None:
+@either
+def test_a_whole_of_right_pieces_with_a_wrong_digest_is_thrown_away(
+    tmp_path: Path, algorithm: Algorithm
+) -> None:
     store, blob = DiskStore(tmp_path), os.urandom(LEAF_BYTES)
     honest = metainfo_of(blob)
-    lying = Metainfo(Digest.of(b"something else"), honest.layout, honest.piece_hashes)
+    lying = Metainfo(Digest.of(b"something else", algorithm), honest.layout, honest.piece_hashes)
     partial = Partial.open(store, lying)
     assert partial.write(0, piece(blob, 0))
     with pytest.raises(Corrupt):
@@ -362,3 +403,19 @@ def test_other_metainfo_starts_the_partial_anew(tmp_path: Path) -> None:
     second = Partial.open(store, other)
     assert second.have == 0
     second.close()
+
+
+@pytest.mark.parametrize("size", [0, 3, 5])
+def test_a_rewound_session_goes_on_from_there(tmp_path: Path, size: int) -> None:
+    store = DiskStore(tmp_path)
+    uploads = Uploads(store)
+    session = uploads.start()
+    uploads.append(session, 0, b"hello")
+    uploads.rewind(session, size)
+    assert uploads.size(session) == size
+    with pytest.raises(InvalidRange):
+        uploads.rewind(session, size + 1)
+    uploads.append(session, size, b"world")
+    whole = b"hello"[:size] + b"world"
+    uploads.commit(session, Digest.of(whole))
+    assert store.read(Digest.of(whole), 100) == whole

@@ -37,8 +37,10 @@ class Copies:
         """The hosts that should hold ``digest``, best first."""
         return owners(digest, self._hosts, self._replicas)
 
-    async def spread(self, namespace: str, digest: Digest) -> None:
+    async def spread(self, namespace: str, digest: Digest, *, lone: bool = False) -> None:
         """Copy a blob of this store until its owners have it, or else the next in line.
+
+        Of a ``lone`` blob all copies are lone.
 
         Raises:
             Unavailable: fewer than ``quorum`` hosts hold it durably.
@@ -46,20 +48,22 @@ class Copies:
         """
         line = owners(digest, self._hosts, len(self._hosts))
         chosen, spare = line[: self._replicas], line[self._replicas :]
-        outcomes = await asyncio.gather(*(self._copy(host, namespace, digest) for host in chosen))
+        outcomes = await asyncio.gather(
+            *(self._copy(host, namespace, digest, lone) for host in chosen)
+        )
         copies = sum(outcomes)
         for host in spare:
             if copies >= self._replicas:
                 break
-            copies += await self._copy(host, namespace, digest)
+            copies += await self._copy(host, namespace, digest, lone)
         if copies < self.quorum:
             raise Unavailable("too few origins took a copy", copies=copies, quorum=self.quorum)
 
-    async def _copy(self, host: str, namespace: str, digest: Digest) -> int:
+    async def _copy(self, host: str, namespace: str, digest: Digest, lone: bool) -> int:  # noqa: FBT001 - handed on
         """1 if ``host`` holds the blob durably afterwards, else 0."""
         if host == self._name:
             return 1
-        url = replica_url(host, namespace, digest)
+        url = replica_url(host, namespace, digest, lone=lone)
         try:
             blob = await asyncio.to_thread(self._store.open, digest)
             with blob:

@@ -1,0 +1,154 @@
+"""What origins are told for garbage collection: keep, list, collect."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from octopull.http.client import Http
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import Corrupt, InvalidDigest, Misuse
+
+T = TypeVar("T")
+BOOK_HEADER = "Octopull-Book"
+"""Names the tag index that asks, by its database: none collects what another may refer to."""
+
+DIGESTS_MAX = 1000
+"""In one question."""
+
+KEEP_S = 10.0
+COLLECT_S = 60.0
+"""A disk may take long to remove a thousand files."""
+
+
+class KeepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Blobs that somebody is about to refer to."""
+
+    digests: list[str]
+
+
+class CollectRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Blobs to remove if they were last touched before ``before_ns``, by the origin's clock."""
+
+    digests: list[str]
+    before_ns: int
+
+
+class StoredBlob(msgspec.Struct, frozen=True, kw_only=True):
+    """A blob and its size in bytes."""
+
+    digest: str
+    size: int
+
+
+class Untouched(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of blobs last touched before ``before_ns``; more follow if it is full."""
+
+    before_ns: int
+    blobs: list[StoredBlob]
+
+
+def read(body: bytes, shape: type[T]) -> T:
+    """A question, as ``shape``.
+
+    Raises:
+        Misuse: it is something else.
+
+    """
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Misuse(f"not such a question: {error}") from error
+
+
+def parsed(digests: Sequence[str]) -> list[Digest]:
+    """The digests of a question.
+
+    Raises:
+        Misuse: too many. InvalidDigest: not all are digests.
+
+    """
+    if len(digests) > DIGESTS_MAX:
+        raise Misuse("too many digests in one question", most=DIGESTS_MAX)
+    return [Digest.parse(digest) for digest in digests]
+
+
+async def keep(
+    http: Http, host: str, namespace: str, digests: Sequence[Digest], book: str
+) -> dict[Digest, int]:
+    """Touch ``digests`` at the origin ``host``; sizes in bytes of those it has.
+
+    Raises:
+        Unavailable: it does not answer. Corrupt: it answers something else.
+
+    """
+    url = f"http://{host}/namespace/{namespace}/keep"
+    headers = {BOOK_HEADER: book} if book else {}
+    found: dict[Digest, int] = {}
+    for at in range(0, len(digests), DIGESTS_MAX):
+        body = KeepRequest(digests=_texts(digests[at : at + DIGESTS_MAX]))
+        sizes = await _ask(http, url, body, headers, KEEP_S)
+        found.update(sizes)
+    return found
+
+
+class OriginBlobs:
+    """The blobs of the origin ``host``, as a collector by the name of ``book`` sees them."""
+
+    def __init__(self, http: Http, host: str, book: str) -> None:
+        self._http = http
+        self.host = host
+        self._headers = {BOOK_HEADER: book}
+
+    async def books(self) -> list[str]:
+        """The tag indexes that recorded manifests of blobs at this origin."""
+        return await self._http.json("GET", f"http://{self.host}/books", list[str])
+
+    async def untouched(
+        self, untouched_s: float, after: Digest | None, count: int
+    ) -> tuple[int, list[tuple[Digest, int]]]:
+        """Blobs not touched for ``untouched_s``: the origin's limit in ns, digests and sizes.
+
+        Raises:
+            Unavailable: it does not answer. Corrupt: it answers something else.
+
+        """
+        query = f"untouched_s={untouched_s}&n={count}" + (f"&after={after}" if after else "")
+        url = f"http://{self.host}/blobs?{query}"
+        page = await self._http.json("GET", url, Untouched, timeout_s=COLLECT_S)
+        return page.before_ns, list(_sizes({one.digest: one.size for one in page.blobs}).items())
+
+    async def collect(self, digests: Sequence[Digest], before_ns: int) -> dict[Digest, int]:
+        """Remove those of ``digests`` still untouched since ``before_ns``; sizes of what went.
+
+        Raises:
+            as ``untouched``; Misuse: another tag index refers to blobs there.
+
+        """
+        body = CollectRequest(digests=_texts(digests), before_ns=before_ns)
+        url = f"http://{self.host}/collect"
+        return await _ask(self._http, url, body, self._headers, COLLECT_S)
+
+
+async def _ask(
+    http: Http, url: str, body: object, headers: Mapping[str, str], timeout_s: float
+) -> dict[Digest, int]:
+    reply = await http.call(
+        "POST", url, data=msgspec.json.encode(body), timeout_s=timeout_s,
+        headers={**headers, "Content-Type": "application/json"},
+    )  # fmt: skip
+    try:
+        return _sizes(msgspec.json.decode(reply.body, type=dict[str, int]))
+    except msgspec.DecodeError as error:
+        raise Corrupt(f"{url} answered something else: {error}") from error
+
+
+def _sizes(told: Mapping[str, int]) -> dict[Digest, int]:
+    try:
+        return {Digest.parse(text): size for text, size in told.items()}
+    except InvalidDigest as error:
+        raise Corrupt("an origin answered what is no digest") from error
+
+
+def _texts(digests: Iterable[Digest]) -> list[str]:
+    return [str(digest) for digest in digests]

@@ -1,0 +1,121 @@
+"""The origin's part of garbage collection, over HTTP: keep, release, list, collect."""
+
+import asyncio
+import math
+
+import msgspec
+from aiohttp import web
+
+from octopull.clients.keeping import (
+    BOOK_HEADER,
+    DIGESTS_MAX,
+    CollectRequest,
+    KeepRequest,
+    StoredBlob,
+    Untouched,
+    parsed,
+    read,
+)  # fmt: skip
+from octopull.config.services import GRACE_S_MAX
+from octopull.kernel import names
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import Misuse
+from octopull.observability import logs, metrics
+from octopull.services.origin.books import Books
+from octopull.storage.disk import DiskStore
+
+log = logs.get("origin")
+NS_PER_S = 1_000_000_000
+
+
+class CollectionApi:
+    """The handlers; see ``add_to`` for the table of routes."""
+
+    def __init__(self, store: DiskStore, books: Books) -> None:
+        self._store = store
+        self._books = books
+
+    def add_to(self, app: web.Application) -> None:
+        """Register every route."""
+        app.add_routes(
+            [
+                web.post("/namespace/{namespace:.+}/keep", self.keep),
+                web.delete("/namespace/{namespace:.+}/blobs/{digest}", self.release),
+                web.get("/books", self.books),
+                web.get("/blobs", self.untouched),
+                web.post("/collect", self.collect),
+            ]
+        )
+
+    async def keep(self, request: web.Request) -> web.Response:
+        """Touch the blobs that are here, and answer their sizes in bytes."""
+        names.namespace(request.match_info["namespace"])
+        digests = parsed(read(await request.read(), KeepRequest).digests)
+        book = request.headers.get(BOOK_HEADER, "")
+
+        def keep() -> dict[str, int]:
+            if book:
+                self._books.add(book)
+            sizes = ((digest, self._store.keep(digest)) for digest in digests)
+            return {str(digest): size for digest, size in sizes if size is not None}
+
+        return _json(await asyncio.to_thread(keep))
+
+    async def release(self, request: web.Request) -> web.Response:
+        """Let a blob that was pushed for its own sake be collected when nothing refers to it."""
+        names.namespace(request.match_info["namespace"])
+        digest = Digest.parse(request.match_info["digest"])
+        await asyncio.to_thread(self._store.release, digest)
+        return web.Response(status=202)
+
+    async def books(self, _: web.Request) -> web.Response:
+        """The tag indexes that refer to blobs here."""
+        return _json(self._books.names())
+
+    async def untouched(self, request: web.Request) -> web.Response:
+        """A page of blobs that nobody touched for ``untouched_s``, behind ``after``."""
+        untouched_s = _seconds(request.query.get("untouched_s", "0"))
+        after = request.query.get("after")
+        behind = None if after is None else Digest.parse(after)
+        before_ns = self._store.now_ns() - int(untouched_s * NS_PER_S)
+        page = await asyncio.to_thread(self._store.untouched, before_ns, behind, _count(request))
+        blobs = [StoredBlob(digest=str(digest), size=size) for digest, size in page]
+        return _json(Untouched(before_ns=before_ns, blobs=blobs))
+
+    async def collect(self, request: web.Request) -> web.Response:
+        """Remove what is still untouched, and answer the sizes in bytes of what went."""
+        asked = read(await request.read(), CollectRequest)
+        digests = parsed(asked.digests)
+        self._books.check_alone(request.headers.get(BOOK_HEADER, ""))
+        before_ns = min(asked.before_ns, self._store.now_ns())
+
+        def collect() -> dict[str, int]:
+            sizes = ((digest, self._store.collect(digest, before_ns)) for digest in digests)
+            return {str(digest): size for digest, size in sizes if size is not None}
+
+        gone = await asyncio.to_thread(collect)
+        metrics.BLOBS_COLLECTED.inc(len(gone))
+        metrics.BYTES_COLLECTED.inc(sum(gone.values()))
+        log.info("blobs.collected", asked=len(digests), gone=len(gone), bytes=sum(gone.values()))
+        return _json(gone)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= GRACE_S_MAX:
+        raise Misuse("untouched_s is a number of seconds")
+    return seconds
+
+
+def _count(request: web.Request) -> int:
+    text = request.query.get("n", str(DIGESTS_MAX))
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= DIGESTS_MAX:
+        raise Misuse("n is a number of blobs", most=DIGESTS_MAX)
+    return int(text)
+
+
+def _json(content: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(content), content_type="application/json")

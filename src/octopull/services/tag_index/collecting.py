@@ -1,0 +1,46 @@
+"""Garbage collection over HTTP: asked for, and told of line by line."""
+
+import math
+from contextlib import aclosing
+
+import msgspec
+from aiohttp import web
+
+from octopull.config.services import GRACE_S_MAX, GcSettings
+from octopull.kernel.errors import Misuse
+from octopull.services.tag_index.collector import Collector
+
+
+class CollectionApi:
+    """``POST /gc?dry_run=1&grace_s=``: a JSON document per line, the last one ``ended``."""
+
+    def __init__(self, collector: Collector, settings: GcSettings) -> None:
+        self._collector = collector
+        self._settings = settings
+
+    def add_to(self, app: web.Application) -> None:
+        """Register the route."""
+        app.add_routes([web.post("/gc", self.collect)])
+
+    async def collect(self, request: web.Request) -> web.StreamResponse:
+        """Collect; if whoever asked goes away, the collection ends after its page."""
+        grace_s = _grace_s(request, self._settings.grace_s)
+        dry_run = request.query.get("dry_run", "0") not in {"0", ""}
+        response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        async with aclosing(self._collector.collect(grace_s=grace_s, dry_run=dry_run)) as lines:
+            async for line in lines:
+                if not response.prepared:
+                    # Not before the first line: refusals come instead of it, with a status.
+                    await response.prepare(request)
+                await response.write(msgspec.json.encode(line) + b"\n")
+        return response
+
+
+def _grace_s(request: web.Request, default: float) -> float:
+    try:
+        grace_s = float(request.query.get("grace_s", default))
+    except ValueError:
+        grace_s = math.nan
+    if not 0 <= grace_s <= GRACE_S_MAX:
+        raise Misuse("grace_s is a number of seconds")
+    return grace_s
