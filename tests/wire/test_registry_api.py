@@ -1,52 +1,19 @@
 """The registry API as clients use and abuse it (OCI distribution-spec 1.1)."""
 
-import io
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
-from yarl import URL
 
 from octopull.cli.cluster import Cluster, Ports, running
 from octopull.kernel.digest import Digest
 from octopull.oci.manifests import MANIFEST_BYTES_MAX, MediaType
 from support.cluster import content
-
-LAYER = "application/vnd.oci.image.layer.v1.tar"
-CONFIG = "application/vnd.oci.image.config.v1+json"
-
-
-class Registry:
-    """Bare requests to one address; answers as (status, headers, body)."""
-
-    def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
-        self._session = session
-        self._base = f"http://{address}"
-
-    async def __call__(
-        self, method: str, path: str, data: Any = None, **headers: str
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        url = path if path.startswith("http") else self._base + path
-        if method == "PUT" and "/manifests/" in path:
-            named.setdefault("Content-Type", MediaType.OCI_MANIFEST)
-        if isinstance(data, bytes):
-            data = io.BytesIO(data)
-        async with self._session.request(
-            method, URL(url, encoded=True), data=data, headers=named
-        ) as answer:
-            return answer.status, answer.headers.copy(), await answer.read()
-
-    async def push_blob(self, blob: bytes, repository: str = "a/b") -> Digest:
-        digest = Digest.of(blob)
-        path = f"/v2/{repository}/blobs/uploads/?digest={digest}"
-        status, headers, _ = await self("POST", path, blob)
-        assert status == 201
-        assert headers["Location"] == f"/v2/{repository}/blobs/{digest}"
-        return digest
+from support.registry import Registry, manifest
+from support.waiting import until
 
 
 @pytest.fixture
@@ -65,20 +32,6 @@ async def proxy(cluster: Cluster) -> AsyncIterator[Registry]:
 async def agent(cluster: Cluster) -> AsyncIterator[Registry]:
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         yield Registry(session, cluster.agents[0].address)
-
-
-def manifest(config: bytes, *layers: bytes, **more: Any) -> bytes:
-    def descriptor(blob: bytes, media_type: str) -> dict[str, Any]:
-        return {"mediaType": media_type, "digest": str(Digest.of(blob)), "size": len(blob)}
-
-    document = {
-        "schemaVersion": 2,
-        "mediaType": MediaType.OCI_MANIFEST,
-        "config": descriptor(config, CONFIG),
-        "layers": [descriptor(layer, LAYER) for layer in layers],
-        **more,
-    }
-    return json.dumps(document).encode()
 
 
 def code(body: bytes) -> str:
@@ -217,12 +170,13 @@ async def test_an_index_is_checked_to_the_last_layer_of_its_images(
 
 BAD = [
     ("GET", "/v2/a/b/blobs/sha256:short", 400, "DIGEST_INVALID"),
-    ("GET", "/v2/a/b/blobs/sha512:" + "a" * 128, 400, "DIGEST_INVALID"),
+    ("GET", "/v2/a/b/blobs/sha512:" + "a" * 128, 404, "BLOB_UNKNOWN"),
+    ("GET", "/v2/a/b/blobs/md5:" + "a" * 32, 400, "DIGEST_INVALID"),
     ("GET", "/v2/UPPER/blobs/" + str(Digest.of(b"")), 400, "NAME_INVALID"),
     ("GET", "/v2/a/%2e%2e/%2e%2e/etc/blobs/" + str(Digest.of(b"")), 400, "NAME_INVALID"),
     ("GET", "/v2/a/..%2f..%2fetc/manifests/v1", 400, "NAME_INVALID"),
-    ("GET", "/v2/a/b/manifests/..%2fpasswd", 400, None),
-    ("GET", "/v2/a/b/manifests/" + "t" * 129, 400, "NAME_INVALID"),
+    ("GET", "/v2/a/b/manifests/..%2fpasswd", 404, "MANIFEST_UNKNOWN"),
+    ("GET", "/v2/a/b/manifests/" + "t" * 129, 404, "MANIFEST_UNKNOWN"),
     ("GET", "/v2/a/b/manifests/no-such-tag", 404, "MANIFEST_UNKNOWN"),
     ("GET", "/v2/a/b/blobs/" + str(Digest.of(b"nobody has this")), 404, "BLOB_UNKNOWN"),
     ("GET", "/v2/a/b/tags/list?n=-1", 400, None),
@@ -287,3 +241,61 @@ async def test_a_malformed_announce_is_refused(
     status, _, answer = await proxy("POST", f"http://{cluster.tracker.address}/announce", body)
     assert status == 400
     assert b"Traceback" not in answer
+
+
+async def test_what_the_client_has_is_not_sent_again(proxy: Registry, agent: Registry) -> None:
+    config = await proxy.push_blob(b"{}")
+    stored = manifest(b"{}")
+    await proxy("PUT", "/v2/a/b/manifests/v1", stored)
+    missing = Digest.of(b"missing")
+    for registry in (proxy, agent):
+        for path, digest in (
+            ("manifests/v1", Digest.of(stored)), (f"manifests/{Digest.of(stored)}", "*"),
+            (f"blobs/{config}", config),
+        ):  # fmt: skip
+            for tag in (f'"{digest}"', f'W/"{digest}"', f'"other", "{digest}"'):
+                wanted = "*" if digest == "*" else tag
+                status, headers, body = await registry(
+                    "GET", f"/v2/a/b/{path}", If_None_Match=wanted
+                )
+                assert (status, body) == (304, b""), (path, wanted)
+                assert headers["ETag"].startswith('"sha256:')
+            assert (await registry("GET", f"/v2/a/b/{path}", If_None_Match='"other"'))[0] == 200
+        for kind in ("manifests", "blobs"):
+            assert (await registry("GET", f"/v2/a/b/{kind}/{missing}", If_None_Match="*"))[0] == 404
+
+
+async def test_the_catalog_lists_repositories_in_pages(proxy: Registry, agent: Registry) -> None:
+    for repository in ("b", "a/x", "c"):
+        await proxy.push_blob(b"{}", repository)
+        await proxy("PUT", f"/v2/{repository}/manifests/v1", manifest(b"{}"))
+    for registry in (proxy, agent):
+        _, headers, body = await registry("GET", "/v2/_catalog?n=2")
+        assert json.loads(body) == {"repositories": ["a/x", "b"]}
+        path = headers["Link"].partition(">")[0].lstrip("<")
+        assert json.loads((await registry("GET", path))[2]) == {"repositories": ["c"]}
+
+
+async def test_a_put_that_broke_off_can_be_repeated(proxy: Registry, cluster: Cluster) -> None:
+    blob = content(6_000_000, 3)
+    _, headers, _ = await proxy("POST", "/v2/a/b/blobs/uploads/")
+    at = headers["Location"]
+    path = f"{at}?digest={Digest.of(blob)}"
+    await proxy("PATCH", at, blob[:1000])
+    _, writer = await asyncio.open_connection("127.0.0.1", cluster.proxy.port)
+    writer.write(f"PUT {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 5999000\r\n\r\n".encode())
+    writer.write(blob[1000:4_000_000])
+    await writer.drain()
+
+    async def rewound() -> bool:
+        return (await proxy("GET", at))[1]["Range"] == "0-999"
+
+    async def receiving() -> bool:
+        return not await rewound()
+
+    await until(receiving, 20)
+    writer.transport.abort()
+    await until(rewound, 20)
+    status, _, body = await proxy("PUT", path, blob[1000:])
+    assert status == 201, body
+    assert (await proxy("GET", f"/v2/a/b/blobs/{Digest.of(blob)}"))[2] == blob

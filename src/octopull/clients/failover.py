@@ -4,7 +4,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from octopull.kernel.errors import NotFound, Unavailable
+from octopull.http.client import SILENT
+from octopull.kernel.errors import NotFound, Pending, Unavailable, UpstreamFailed
 from octopull.placement.health import Health
 
 T = TypeVar("T")
@@ -15,6 +16,7 @@ async def first(hosts: Sequence[str], health: Health, call: Callable[[str], Awai
 
     Raises:
         Unavailable: none is.
+        Pending, UpstreamFailed: as the first one says; others would say the same.
         Fault: what the answering host refused with.
 
     """
@@ -22,13 +24,16 @@ async def first(hosts: Sequence[str], health: Health, call: Callable[[str], Awai
     for host in health.order(hosts, time.monotonic()):
         try:
             answer = await call(host)
+        except (Pending, UpstreamFailed):
+            health.passed(host)
+            raise
         except Unavailable as fault:
             health.failed(host, time.monotonic())
             reasons.append(f"{host}: {fault}")
         else:
             health.passed(host)
             return answer
-    raise Unavailable(f"no host answers ({'; '.join(reasons)})")
+    raise Unavailable(f"no host answers ({'; '.join(reasons)})", public=SILENT)
 
 
 async def first_holder(

@@ -1,28 +1,35 @@
 """How the other services speak to the origins: blobs by their owners, uploads by token."""
 
 import asyncio
+import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from hashlib import blake2b
+from typing import TypeVar
 
 import aiohttp
 
 from octopull.blob.metainfo import METAINFO_BYTES_MAX, Metainfo
 from octopull.blob.start import Start
-from octopull.clients import starts
+from octopull.clients import fetching, keeping, starts
 from octopull.clients.failover import first, first_holder
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Corrupt, Fault, InvalidName, NotFound
+from octopull.kernel.errors import Corrupt, Fault, InvalidName, NotFound, Unavailable
 from octopull.kernel.peers import Peer
 from octopull.observability import logs
+from octopull.oci.upstreams import split
 from octopull.placement.health import Health
 from octopull.placement.rendezvous import owners
 
+T = TypeVar("T")
 log = logs.get("origins")
 STARTS_S = 10.0
+STARTS_FETCH_S = 1.0
+"""A small blob of an upstream is there by then; for others nobody should wait here."""
+
 UPLOAD_IDLE_S = 60.0
 COMMIT_S = 600.0
 """A commit may copy the blob to other owners before it is answered."""
@@ -34,15 +41,28 @@ class OriginCluster:
     """The origins of one cluster; ``hosts`` are ``host:port``.
 
     An upload token names the origin that holds the session by a hash, so a forged token
-    can reach no host but these.
+    can reach no host but these. ``book`` names the tag index that asks, if one does. What no
+    origin has and is of one of ``upstreams`` is fetched from there when it is asked for; whoever asks waits for that
+    as long as it goes on, with ``patience_s`` seconds of silence, or else is told ``Pending``.
     """
 
-    def __init__(self, http: Http, hosts: Sequence[str], replicas: int) -> None:
+    def __init__(
+        self, http: Http, hosts: Sequence[str], replicas: int, book: str = "",
+        upstreams: Collection[str] = (), patience_s: float = 0.0,
+    ) -> None:  # fmt: skip
         self._http = http
+        self._book = book
         self._hosts = list(hosts)
         self._replicas = replicas
+        self._upstreams = upstreams
+        self._patience_s = patience_s
         self._health = Health()
         self._by_key = {_key(host): host for host in hosts}
+
+    @property
+    def hosts(self) -> list[str]:
+        """All of them."""
+        return list(self._hosts)
 
     def owners(self, digest: Digest) -> list[str]:
         """The hosts that should hold ``digest``, best first."""
@@ -53,6 +73,7 @@ class OriginCluster:
 
         Raises:
             NotFound: no origin has it. Unavailable: not all could be asked.
+            Pending, UpstreamFailed: it is on its way from an upstream; it won't come.
 
         """
 
@@ -60,7 +81,91 @@ class OriginCluster:
             reply = await self._http.call("HEAD", _blob(host, namespace, digest))
             return int(reply.headers["Content-Length"])
 
-        return await first_holder(self._preference(digest), self._health, ask)
+        return await self._held(namespace, digest, ask)
+
+    async def keep(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, int]:
+        """Touch blobs that somebody is about to refer to, on all their owners.
+
+        Returns the sizes in bytes of those that are there: they stay for the grace time of
+        garbage collection, or until the manifest that refers to them is recorded or refused.
+
+        Raises:
+            Unavailable: one was found nowhere, and not all could be asked.
+
+        """
+        wanted = dict.fromkeys(digests)
+        asked = {digest: self.owners(digest) for digest in wanted}
+        found, silent = await self._keep_at(namespace, asked)
+        others = {
+            digest: [host for host in self._hosts if host not in hosts]
+            for digest, hosts in asked.items()
+            if digest not in found
+        }
+        more, also_silent = await self._keep_at(namespace, others)
+        missing = [digest for digest in others if digest not in more]
+        if split(namespace, self._upstreams) is not None:
+            more |= await self._sizes(namespace, missing)
+        elif missing and (reason := silent or also_silent):
+            raise reason
+        return {**found, **more}
+
+    async def _sizes(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, int]:
+        """Of an upstream's blobs, fetched just now."""
+        found: dict[Digest, int] = {}
+        for digest in digests:
+            with suppress(NotFound):
+                found[digest] = await self.stat(namespace, digest)
+        return found
+
+    async def _keep_at(
+        self, namespace: str, asked: Mapping[Digest, Sequence[str]]
+    ) -> tuple[dict[Digest, int], Unavailable | None]:
+        """Sizes of what the hosts named for each digest have; and what kept one from answering."""
+        by_host: dict[str, list[Digest]] = {}
+        for digest, hosts in asked.items():
+            for host in hosts:
+                by_host.setdefault(host, []).append(digest)
+
+        async def ask(host: str) -> dict[Digest, int]:
+            digests = by_host[host]
+            return await keeping.keep(self._http, host, namespace, digests, self._book)
+
+        async def ask_one(host: str) -> dict[Digest, int] | Unavailable:
+            try:
+                return await first([host], self._health, ask)
+            except Unavailable as fault:
+                return fault
+
+        found: dict[Digest, int] = {}
+        silent: Unavailable | None = None
+        for answer in await asyncio.gather(*map(ask_one, by_host)):
+            if isinstance(answer, Unavailable):
+                silent = answer
+            else:
+                found.update(answer)
+        return found, silent
+
+    async def delete(self, namespace: str, digest: Digest) -> None:
+        """Let a blob that was pushed for its own sake be collected when nothing refers to it.
+
+        Raises:
+            NotFound: no origin has it. Unavailable: not all could be asked.
+
+        """
+        found, silent = False, None
+        # Not the owners alone: the origin that took the upload has a copy, too.
+        for host in self._hosts:
+            try:
+                await self._http.call("DELETE", _blob(host, namespace, digest))
+                found = True
+            except NotFound:
+                continue
+            except Unavailable as fault:
+                silent = fault
+        if silent is not None:
+            raise silent
+        if not found:
+            raise NotFound("no such blob", digest=str(digest))
 
     async def read(self, namespace: str, digest: Digest, bytes_max: int) -> bytes:
         """The whole blob, checked against its digest.
@@ -76,8 +181,8 @@ class OriginCluster:
                 "GET", _blob(host, namespace, digest), bytes_max=bytes_max, timeout_s=30
             )
 
-        content = await first_holder(self._preference(digest), self._health, ask)
-        if Digest.of(content) != digest:
+        content = await self._held(namespace, digest, ask)
+        if not digest.proves(content):
             raise Corrupt("an origin sent other bytes", digest=str(digest))
         return content
 
@@ -109,14 +214,29 @@ class OriginCluster:
             url = f"{_blob(host, namespace, digest)}/metainfo"
             return await self._http.bytes("GET", url, bytes_max=METAINFO_BYTES_MAX, timeout_s=30)
 
-        encoded = await first_holder(self._preference(digest), self._health, ask)
+        encoded = await self._held(namespace, digest, ask)
         metainfo = Metainfo.decode(encoded)
         if metainfo.digest != digest:
             raise Corrupt("an origin sent another blob's metainfo", digest=str(digest))
         return metainfo
 
     async def starts(self, namespace: str, digests: Sequence[Digest]) -> list[Start]:
-        """How to begin with ``digests``; what its first owner can't tell is left out."""
+        """How to begin with ``digests``; what its first owner can't tell is left out.
+
+        Who asks for one alone wants it now, so that is fetched if it is an upstream's. Who asks
+        for many may want few of them.
+        """
+        found = await self._starts(namespace, digests)
+        if found or len(digests) != 1 or split(namespace, self._upstreams) is None:
+            return found
+        try:
+            await self.fetch(namespace, digests[0], wait_s=STARTS_FETCH_S)
+        except Fault as fault:
+            log.info("fetch.failed", digest=digests[0].short, reason=str(fault))
+            return []
+        return await self._starts(namespace, digests)
+
+    async def _starts(self, namespace: str, digests: Sequence[Digest]) -> list[Start]:
         by_host: dict[str, list[Digest]] = {}
         for digest in digests:
             host = self._health.order(self._preference(digest), time.monotonic())[0]
@@ -149,6 +269,18 @@ class OriginCluster:
 
         hosts = random.sample(self._hosts, len(self._hosts))
         return await first(hosts, self._health, ask)
+
+    @asynccontextmanager
+    async def upload(self, namespace: str) -> AsyncIterator[str]:
+        """A session that nobody else knows of: dropped if the block fails."""
+        token = await self.start_upload(namespace)
+        try:
+            yield token
+        except BaseException:
+            # Best effort: it may be over, or its origin gone; then it expires.
+            with contextlib.suppress(Fault):
+                await self.abort(namespace, token)
+            raise
 
     async def append(
         self, namespace: str, token: str, offset: int, body: AsyncIterator[bytes],
@@ -190,6 +322,16 @@ class OriginCluster:
         url = f"{self._upload(namespace, token)}?digest={digest}"
         await self._http.call("PUT", url, timeout_s=COMMIT_S)
 
+    async def rewind(self, namespace: str, token: str, size: int) -> None:
+        """Forget the session's bytes behind the first ``size``.
+
+        Raises:
+            NotFound: no such session.
+
+        """
+        url = f"{self._upload(namespace, token)}/rewind"
+        await self._http.call("POST", url, headers={_OFFSET_HEADER: str(size)})
+
     async def abort(self, namespace: str, token: str) -> None:
         """Drop the session.
 
@@ -205,10 +347,10 @@ class OriginCluster:
         async def body() -> AsyncIterator[bytes]:
             yield content
 
-        token = await self.start_upload(namespace)
-        if content:
-            await self.append(namespace, token, 0, body(), len(content))
-        await self.commit(namespace, token, digest)
+        async with self.upload(namespace) as token:
+            if content:
+                await self.append(namespace, token, 0, body(), len(content))
+            await self.commit(namespace, token, digest)
 
     async def ready(self) -> None:
         """Raises Unavailable when no origin answers."""
@@ -223,7 +365,35 @@ class OriginCluster:
             await self._http.call("HEAD", _blob(host, namespace, digest))
             return host
 
-        return await first_holder(self._preference(digest), self._health, ask)
+        return await self._held(namespace, digest, ask)
+
+    async def _held(self, namespace: str, digest: Digest, ask: Callable[[str], Awaitable[T]]) -> T:
+        """The answer of a host that has the blob, once it was fetched if it is an upstream's."""
+        line = self._preference(digest)
+        try:
+            return await first_holder(line, self._health, ask)
+        except (NotFound, Unavailable):
+            # Even if not all could be asked: at worst it is fetched twice.
+            if split(namespace, self._upstreams) is None:
+                raise
+        await self._fetch_patiently(namespace, digest)
+        return await first_holder(line, self._health, ask)
+
+    async def _fetch_patiently(self, namespace: str, digest: Digest) -> None:
+        async def fetch() -> None:
+            await self.fetch(namespace, digest)
+
+        await (fetching.patient(fetch, self._patience_s) if self._patience_s else fetch())
+
+    async def fetch(
+        self, namespace: str, digest: Digest, *, manifest: bool = False,
+        wait_s: float = fetching.WAIT_S,
+    ) -> None:  # fmt: skip
+        """Have the origins fetch a blob of an upstream; see ``fetching.fetch``."""
+        await fetching.fetch(
+            self._http, self._preference(digest), self._health, namespace, digest,
+            manifest=manifest, wait_s=wait_s,
+        )  # fmt: skip
 
     def _preference(self, digest: Digest) -> list[str]:
         return owners(digest, self._hosts, len(self._hosts))
@@ -246,6 +416,7 @@ def _blob(host: str, namespace: str, digest: Digest) -> str:
     return f"http://{host}/namespace/{namespace}/blobs/{digest}"
 
 
-def replica_url(host: str, namespace: str, digest: Digest) -> str:
+def replica_url(host: str, namespace: str, digest: Digest, *, lone: bool) -> str:
     """Where an origin takes a copy from another origin."""
-    return f"http://{host}/internal/namespace/{namespace}/blobs/{digest}"
+    url = f"http://{host}/internal/namespace/{namespace}/blobs/{digest}"
+    return f"{url}?lone=1" if lone else url

@@ -9,8 +9,10 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver
+from yarl import URL
 
-from octopull.http.server import FAULT_HEADER
+from octopull.http.server import FAULT_HEADER, PROGRESS_HEADER
 from octopull.kernel import errors
 from octopull.kernel.errors import Corrupt, Fault, Misuse, NotFound, TooLarge, Unavailable
 
@@ -18,6 +20,10 @@ T = TypeVar("T")
 CONNECTIONS_PER_HOST_MAX = 64
 CONNECT_S = 5.0
 REPLY_BYTES_MAX = 8 * 1024 * 1024
+SILENT = "a service of the cluster does not answer"
+"""Said to clients of a service in place of the host that is behind it."""
+
+LONG = "a service of the cluster answers more than it may"
 
 _BY_CODE: dict[str, type[Fault]] = {
     kind.code: kind
@@ -36,14 +42,18 @@ class Reply:
 
 
 class Http:
-    """One pool of connections; open it with ``async with``."""
+    """One pool of connections; open it with ``async with``. ``resolver`` chooses addresses."""
 
-    def __init__(self) -> None:
+    def __init__(self, resolver: AbstractResolver | None = None) -> None:
         self._session: aiohttp.ClientSession | None = None
+        self._resolver = resolver
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_PER_HOST_MAX),
+            connector=aiohttp.TCPConnector(
+                limit=0, limit_per_host=CONNECTIONS_PER_HOST_MAX, resolver=self._resolver
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
         return self
@@ -56,6 +66,47 @@ class Http:
         await self._session.close()
 
     @asynccontextmanager
+    async def exchange(
+        self,
+        method: str,
+        url: str | URL,
+        *,
+        data: Any = None,
+        headers: Mapping[str, str] | None = None,
+        idle_s: float = 30.0,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer of any status whose body is still to be read; redirects are not followed.
+
+        ``idle_s`` bounds each wait for bytes, not the whole transfer: large blobs take long.
+
+        Raises:
+            Unavailable: refused, reset or silent.
+            Fault: whatever ``data`` raises while it is sent.
+
+        """
+        assert self._session is not None
+        failure: list[Fault] = []
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=min(CONNECT_S, idle_s), sock_read=idle_s
+        )
+        try:
+            async with asyncio.timeout(None) as stall:
+                # aiohttp's own time-outs begin only once the body is sent.
+                body = _paced(data, stall, idle_s, failure) if hasattr(data, "__aiter__") else data
+                async with self._session.request(
+                    method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+                ) as response:
+                    if not stall.expired():
+                        stall.reschedule(None)
+                    yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if failure:
+                raise failure[0] from error
+            raise Unavailable(
+                f"{method} {_shown(url)} failed: {_reason(error)}", public=SILENT
+            ) from error
+
+    @asynccontextmanager
     async def stream(
         self,
         method: str,
@@ -65,33 +116,19 @@ class Http:
         headers: Mapping[str, str] | None = None,
         idle_s: float = 30.0,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """An answer below 400 whose body is still to be read.
-
-        ``idle_s`` bounds each wait for bytes, not the whole transfer: large blobs take long.
+        """As ``exchange``, an answer below 400.
 
         Raises:
             NotFound: 404. Misuse: other 4xx, as the class the server named.
             Unavailable: 5xx, refused, reset or silent.
 
         """
-        assert self._session is not None
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=min(CONNECT_S, idle_s), sock_read=idle_s
-        )
-        try:
-            async with asyncio.timeout(None) as stall:
-                # aiohttp's own time-outs begin only once the body is sent.
-                body = _paced(data, stall, idle_s) if hasattr(data, "__aiter__") else data
-                async with self._session.request(
-                    method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
-                ) as response:
-                    if not stall.expired():
-                        stall.reschedule(None)
-                    if response.status >= 400:
-                        raise _fault(response.status, response.headers, await _some(response))
-                    yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"{method} {url} failed: {error!r}") from error
+        async with self.exchange(
+            method, url, data=data, headers=headers, idle_s=idle_s
+        ) as response:
+            if response.status >= 400:
+                raise _fault(response.status, response.headers, await _some(response))
+            yield response
 
     async def call(
         self,
@@ -115,15 +152,17 @@ class Http:
                 self.stream(method, url, data=data, headers=headers, idle_s=timeout_s) as response,
             ):
                 if (response.content_length or 0) > bytes_max and method != "HEAD":
-                    raise TooLarge(f"{url} answers more than {bytes_max} bytes")
+                    raise TooLarge(f"{url} answers more than {bytes_max} bytes", public=LONG)
                 body = bytearray()
                 async for chunk in response.content.iter_any():
                     body += chunk
                     if len(body) > bytes_max:
-                        raise TooLarge(f"{url} answers more than {bytes_max} bytes")
+                        raise TooLarge(f"{url} answers more than {bytes_max} bytes", public=LONG)
                 return Reply(response.status, response.headers.copy(), bytes(body))
         except TimeoutError as error:
-            raise Unavailable(f"{method} {url}: no answer in {timeout_s} s") from error
+            raise Unavailable(
+                f"{method} {url}: no answer in {timeout_s} s", public=SILENT
+            ) from error
 
     async def bytes(self, method: str, url: str, *, bytes_max: int, timeout_s: float = 10) -> bytes:
         """The body alone; see ``call``."""
@@ -148,16 +187,34 @@ class Http:
 
 
 async def _paced(
-    data: AsyncIterator[bytes], stall: asyncio.Timeout, idle_s: float
+    data: AsyncIterator[bytes], stall: asyncio.Timeout, idle_s: float, failure: list[Fault]
 ) -> AsyncIterator[bytes]:
-    """``data``, with ``stall`` running while the peer takes a chunk, not while we wait for one."""
+    """``data``, with ``stall`` running while the peer takes a chunk, not while we wait for one.
+
+    What ``data`` raises is left in ``failure``: aiohttp takes any error for a broken connection.
+    """
     loop = asyncio.get_running_loop()
-    async for chunk in data:
-        if not stall.expired():
-            stall.reschedule(loop.time() + idle_s)
-        yield chunk
-        if not stall.expired():
-            stall.reschedule(None)
+    try:
+        async for chunk in data:
+            if not stall.expired():
+                stall.reschedule(loop.time() + idle_s)
+            yield chunk
+            if not stall.expired():
+                stall.reschedule(None)
+    except Fault as fault:
+        failure.append(fault)
+        raise
+
+
+def _shown(url: str | URL) -> str:
+    """Without its query, which may be as good as a password."""
+    return str(url).partition("?")[0]
+
+
+def _reason(error: Exception) -> str:
+    # Some of aiohttp's errors repeat the whole request, headers and all.
+    told = isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL)
+    return type(error).__name__ if told else repr(error)
 
 
 async def _some(response: aiohttp.ClientResponse) -> bytes:
@@ -171,7 +228,8 @@ def _fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         message = f"status {status}"
     named = _BY_CODE.get(headers.get(FAULT_HEADER, ""))
     if named is not None:
-        return named(message, status=status)
+        progress = {"progress": headers[PROGRESS_HEADER]} if PROGRESS_HEADER in headers else {}
+        return named(message, status=status, **progress)
     if status == 404:
         return NotFound(message, status=status)
     if status >= 500 or status in {408, 429}:

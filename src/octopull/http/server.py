@@ -6,43 +6,56 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from octopull.kernel.errors import Fault, NotFound, Unavailable
+from octopull.http.slowness import Patience, SlowClients
+from octopull.kernel.errors import Fault, InvalidRange, NotFound, Pending, Unavailable
 from octopull.observability import logs, metrics
-from octopull.oci.errors import body, refusal
+from octopull.oci.errors import OciCode, body, refusal
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 FAULT_HEADER = "Octopull-Fault"
+PROGRESS_HEADER = "Octopull-Progress"
 BODY_BYTES_MAX = 8 * 1024 * 1024
 HEADER_BYTES_MAX = 16 * 1024
 READ_BYTES = 1024 * 1024
 """What one connection may hold unread: large, so that uploads wake Python seldom."""
 
 
-def application(name: str, *, body_bytes_max: int = BODY_BYTES_MAX) -> web.Application:
+SLOW_CLIENTS = web.AppKey("slow_clients", SlowClients)
+
+
+def application(
+    name: str, *, body_bytes_max: int = BODY_BYTES_MAX, patience: Patience | None = None
+) -> web.Application:
     """An application whose handlers may raise ``Fault``.
 
     ``body_bytes_max`` bounds what ``request.read`` and ``request.json`` accept; streamed
-    bodies (``request.content``) are bounded by their handlers.
+    bodies (``request.content``) are bounded by their handlers, all by ``patience``.
     """
-    return web.Application(
-        middlewares=[_answering(name)],
+    slow = SlowClients(patience or Patience())
+    app = web.Application(
+        middlewares=[_answering(name, slow)],
         client_max_size=body_bytes_max,
         handler_args={
             "max_line_size": HEADER_BYTES_MAX,
             "max_field_size": HEADER_BYTES_MAX,
             "read_bufsize": READ_BYTES,
+            # Bodies are stored as they are sent, and nothing unpacks itself beyond a limit.
+            "auto_decompress": False,
         },
     )
+    app[SLOW_CLIENTS] = slow
+    return app
 
 
-def _answering(name: str) -> Middleware:
+def _answering(name: str, slow: SlowClients) -> Middleware:
     log, seconds = logs.get(name), metrics.HTTP_SECONDS.labels(name)
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.monotonic()
         try:
-            response = await handler(request)
+            with slow.watching(request):
+                response = await handler(request)
         except Fault as fault:
             metrics.FAULTS.labels(name, fault.code).inc()
             # The reason goes to the log with its fields: clients get the sentence alone.
@@ -52,7 +65,7 @@ def _answering(name: str) -> Middleware:
                 reason=str(fault), **fault.details)  # fmt: skip
             response = _respond(fault)
         except web.HTTPException as error:
-            response = _from_router(error)
+            response = _from_router(request, error)
         except (ConnectionError, TimeoutError) as error:
             log.info("request.broken", path=request.path[:200], reason=repr(error))
             response = _respond(Unavailable("the connection broke"))
@@ -62,6 +75,8 @@ def _answering(name: str) -> Middleware:
                 {"errors": [{"code": "UNKNOWN", "message": "internal error", "detail": {}}]},
                 status=500,
             )
+        if slow.stopped(request):
+            await _cut(request, response)
         metrics.HTTP_REQUESTS.labels(name, request.method, response.status).inc()
         seconds.observe(time.monotonic() - started)
         return response
@@ -69,18 +84,32 @@ def _answering(name: str) -> Middleware:
     return answer
 
 
+async def _cut(request: web.Request, response: web.StreamResponse) -> None:
+    """Answer, and don't wait for the rest of the body as aiohttp would."""
+    response.force_close()
+    await response.prepare(request)
+    await response.write_eof()
+    request.protocol.force_close()
+
+
 def _respond(fault: Fault) -> web.Response:
-    return web.json_response(
-        body(fault), status=refusal(fault).status, headers={FAULT_HEADER: fault.code}
-    )
+    headers = {FAULT_HEADER: fault.code}
+    if isinstance(fault, InvalidRange) and "size" in fault.details:
+        headers["Content-Range"] = f"bytes */{fault.details['size']}"
+    if isinstance(fault, Pending):
+        headers |= {"Retry-After": "1", PROGRESS_HEADER: str(fault.details.get("progress", 0))}
+    return web.json_response(body(fault), status=refusal(fault).status, headers=headers)
 
 
 _ROUTER_CODES = {404: "NOT_FOUND", 405: "UNSUPPORTED", 413: "SIZE_INVALID"}
 
 
-def _from_router(error: web.HTTPException) -> web.Response:
+def _from_router(request: web.Request, error: web.HTTPException) -> web.Response:
     """Aiohttp's own refusals (no such route, body too large) in the same shape as ours."""
     code = _ROUTER_CODES.get(error.status, "UNSUPPORTED")
+    if error.status == 404 and request.path.startswith("/v2/"):
+        # A name that no route takes, such as one with a line break in it.
+        code = OciCode.NAME_UNKNOWN.value
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
     return web.json_response(
         {"errors": [{"code": code, "message": error.reason.lower(), "detail": {}}]},

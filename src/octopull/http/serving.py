@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 
 from octopull.config.services import Listen
+from octopull.http.server import SLOW_CLIENTS
 from octopull.http.tls import TlsServer
 from octopull.kernel.errors import Fault, Unavailable
 from octopull.observability import logs, metrics
 from octopull.runtime.sockets import listening
+from octopull.runtime.tasks import Tasks
 from octopull.security.tls import server_context
 
 SHUTDOWN_S = 10.0
@@ -60,7 +62,9 @@ async def serve(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
-        async with _site(runner, listen) as port:
+        async with _site(runner, listen) as port, Tasks() as tasks:
+            assert runner.server is not None
+            tasks.start(app[SLOW_CLIENTS].sweep(runner.server), "close idle connections")
             where = Listening(service, listen.host, port, secure=listen.tls is not None)
             logs.get(service).info("service.listening", address=where.url)
             yield where

@@ -4,15 +4,19 @@
     ├── Misuse            our caller broke the contract        fix the call
     │   ├── InvalidDigest     not a digest, or not of these bytes
     │   ├── InvalidName       not a repository, tag, namespace or upload id
-    │   ├── InvalidManifest   not a manifest, or refers to what is missing
+    │   ├── InvalidManifest   not a manifest, or beyond all reason
+    │   ├── MissingReference  a manifest refers to what was not pushed
     │   ├── InvalidRange      bytes out of order or out of bounds
     │   ├── TooLarge          beyond a stated limit
+    │   ├── TooSlow           bytes come more slowly than a stated limit
     │   ├── Unsupported       understood, and not offered
     │   └── Diverged          code decides otherwise than its journal says
     ├── PeerFault         the other side broke the protocol    drop the peer
     ├── Corrupt           bytes do not match their digest      refetch elsewhere
     ├── NotFound          the thing is absent, now             tell the client
     └── Unavailable       a dependency is down or full         retry later
+        ├── Pending           it is on its way                     wait
+        └── UpstreamFailed    a registry that is not ours fails    ask no other host of ours
 
 Callers branch on the class, operators search by ``code``, and only HTTP
 adapters turn either into a status.
@@ -54,9 +58,15 @@ class InvalidName(Misuse):
 
 
 class InvalidManifest(Misuse):
-    """The bytes are no manifest of a known media type, or refer to what is missing."""
+    """The bytes are no manifest of a known media type."""
 
     code = "manifest_invalid"
+
+
+class MissingReference(Misuse):
+    """A manifest refers to a blob or manifest that was not pushed."""
+
+    code = "manifest_blob_unknown"
 
 
 class InvalidRange(Misuse):
@@ -69,6 +79,12 @@ class TooLarge(Misuse):
     """The body or document is beyond a stated limit."""
 
     code = "too_large"
+
+
+class TooSlow(Misuse):
+    """The body comes more slowly than a stated limit."""
+
+    code = "too_slow"
 
 
 class Unsupported(Misuse):
@@ -105,3 +121,18 @@ class Unavailable(Fault):
     """A dependency is down, too slow or full; the same call may succeed later."""
 
     code = "unavailable"
+
+
+class Pending(Unavailable):
+    """What was asked for is on its way here.
+
+    ``details["progress"]`` is a number that changes as long as there is hope.
+    """
+
+    code = "pending"
+
+
+class UpstreamFailed(Unavailable):
+    """A registry that is not of this cluster is down, or full, or will not have us."""
+
+    code = "upstream_failed"

@@ -36,8 +36,10 @@ _BY_CODE = {
     "digest_invalid": Refusal(400, OciCode.DIGEST_INVALID),
     "name_invalid": Refusal(400, OciCode.NAME_INVALID),
     "manifest_invalid": Refusal(400, OciCode.MANIFEST_INVALID),
+    "manifest_blob_unknown": Refusal(400, OciCode.MANIFEST_BLOB_UNKNOWN),
     "range_invalid": Refusal(416, OciCode.BLOB_UPLOAD_INVALID),
     "too_large": Refusal(413, OciCode.SIZE_INVALID),
+    "too_slow": Refusal(408, OciCode.BLOB_UPLOAD_INVALID),
     "unsupported": Refusal(405, OciCode.UNSUPPORTED),
 }
 _BY_KIND: tuple[tuple[type[Fault], Refusal], ...] = (
@@ -59,8 +61,12 @@ def refusal(fault: Fault) -> Refusal:
 
 
 def body(fault: Fault) -> dict[str, list[dict[str, object]]]:
-    """The JSON document of the answer; details stay out of it, they may name our insides."""
-    return {"errors": [{"code": refusal(fault).code.value, "message": str(fault), "detail": {}}]}
+    """The JSON document of the answer; details stay out of it, they may name our insides.
+
+    So may a sentence: then ``details["public"]`` is said in its place.
+    """
+    message = str(fault.details.get("public", fault))
+    return {"errors": [{"code": refusal(fault).code.value, "message": message, "detail": {}}]}
 
 
 def exact(fault: Fault, code: OciCode) -> Fault:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from octopull.kernel.errors import Misuse
 
 PAGE_MAX = 1000
+LAST_CHARS_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,15 @@ class Page:
         text = query.get("n", str(PAGE_MAX))
         if not (text.isascii() and text.isdecimal() and len(text) <= 9):
             raise Misuse("n counts entries")
-        return cls(min(int(text), PAGE_MAX), query.get("last", "")[:256])
+        return cls(min(int(text), PAGE_MAX), query.get("last", "")[:LAST_CHARS_MAX])
 
     def link(self, path: str, entries: Sequence[str]) -> dict[str, str]:
         """The ``Link`` header to what follows ``entries``; none behind a page not full."""
         if not self.count or len(entries) < self.count:
             return {}
-        query = urlencode({"n": self.count, "last": entries[-1]})
+        return self.link_behind(entries[-1], path, {})
+
+    def link_behind(self, last: str, path: str, kept: Mapping[str, str]) -> dict[str, str]:
+        """The ``Link`` header to what follows ``last``; the next request needs ``kept``, too."""
+        query = urlencode({**kept, "n": self.count, "last": last})
         return {"Link": f'<{path}?{query}>; rel="next"'}

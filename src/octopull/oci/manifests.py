@@ -13,6 +13,8 @@ MANIFEST_BYTES_MAX = 4 * 1024 * 1024
 """What a registry must at least accept (distribution-spec 1.1, "Pushing Manifests")."""
 
 REFERENCES_MAX = 10_000
+SIZE_MAX = (1 << 63) - 1
+"""A descriptor's size is an int64 (image-spec 1.1, "Descriptors")."""
 
 
 class MediaType(StrEnum):
@@ -48,11 +50,17 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest's kind, what it refers to, and the manifest it is about, if any."""
+    """A manifest's kind, what it refers to, and what it says of itself.
+
+    ``subject`` is the manifest it is about; ``artifact_type`` what a list of referrers shows:
+    its own, or else the media type of its config (distribution-spec 1.1, "Listing Referrers").
+    """
 
     media_type: MediaType
     references: tuple[Descriptor, ...]
     subject: Digest | None
+    artifact_type: str | None
+    annotations: dict[str, str]
 
 
 def media_type_of(content: bytes) -> str:
@@ -93,7 +101,13 @@ def parse(content: bytes, content_type: str | None) -> Manifest:
     sent = (content_type or "").partition(";")[0].strip()
     if sent and sent != kind:
         raise InvalidManifest(f"sent as {sent[:100]}, but the manifest is {kind}")
-    return Manifest(kind, _references(document, kind), _subject(document))
+    return Manifest(
+        kind,
+        _references(document, kind),
+        _subject(document),
+        _artifact_type(document, kind),
+        _annotations(document),
+    )
 
 
 def _kind(document: dict[str, Any]) -> MediaType:
@@ -133,7 +147,7 @@ def _descriptor(one: Any) -> Descriptor:
     media_type, digest, size = one.get("mediaType"), one.get("digest"), one.get("size")
     if not isinstance(media_type, str) or not isinstance(digest, str):
         raise InvalidManifest("a descriptor has a mediaType and a digest")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= SIZE_MAX:
         raise InvalidManifest("a descriptor's size counts bytes")
     foreign = bool(one.get("urls")) or media_type.startswith(_FOREIGN)
     try:
@@ -145,3 +159,19 @@ def _descriptor(one: Any) -> Descriptor:
 def _subject(document: dict[str, Any]) -> Digest | None:
     subject = document.get("subject")
     return None if subject is None else _descriptor(subject).digest
+
+
+def _artifact_type(document: dict[str, Any], kind: MediaType) -> str | None:
+    stated = document.get("artifactType") or None
+    if stated is None and kind not in INDEXES:
+        stated = document["config"]["mediaType"]
+    if stated is not None and not isinstance(stated, str):
+        raise InvalidManifest("artifactType must be text")
+    return stated
+
+
+def _annotations(document: dict[str, Any]) -> dict[str, str]:
+    found = document.get("annotations") or {}
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise InvalidManifest("annotations map text to text")
+    return found

@@ -60,6 +60,7 @@ class Api:
                         web.get(f"{base}/{{session}}", self.upload_size),
                         web.put(f"{base}/{{session}}", self.commit),
                         web.delete(f"{base}/{{session}}", self.abort),
+                        web.post(f"{base}/{{session}}/rewind", self.rewind),
                     )
                 ),
                 web.get(blob, self.blob),
@@ -121,17 +122,28 @@ class Api:
         return web.Response(status=204, headers={OFFSET_HEADER: str(size)})
 
     async def commit(self, request: web.Request) -> web.Response:
-        """Make the session's bytes a blob, on a quorum of owners."""
-        text = request.match_info.get("digest") or request.query.get("digest", "")
+        """Make the session's bytes a blob, on a quorum of owners.
+
+        On Kraken's path, where no manifest will refer to it, the blob is lone.
+        """
+        lone = "digest" in request.match_info
+        text = request.match_info["digest"] if lone else request.query.get("digest", "")
         digest = Digest.parse(text)
         session = request.match_info["session"]
         try:
-            await asyncio.to_thread(self._uploads.commit, session, digest)
+            await asyncio.to_thread(self._uploads.commit, session, digest, lone=lone)
         except NotFound:
             # A repeated commit, whose first answer was lost or lacked a quorum.
-            await asyncio.to_thread(self._store.stat, digest)
-        await self._copies.spread(_namespace(request), digest)
+            if await asyncio.to_thread(self._store.keep, digest, lone=lone) is None:
+                raise
+        await self._copies.spread(_namespace(request), digest, lone=lone)
         return web.Response(status=201)
+
+    async def rewind(self, request: web.Request) -> web.Response:
+        """Forget what came behind an offset."""
+        session, size = request.match_info["session"], _offset(request)
+        await asyncio.to_thread(self._uploads.rewind, session, size)
+        return web.Response(status=204)
 
     async def abort(self, request: web.Request) -> web.Response:
         """Drop the session."""
@@ -140,15 +152,13 @@ class Api:
 
     async def take_copy(self, request: web.Request) -> web.Response:
         """Take a blob from another origin; durable before the answer."""
-        digest = _digest(request)
+        digest, lone = _digest(request), "lone" in request.query
         _namespace(request)
-        try:
-            await asyncio.to_thread(self._store.stat, digest)
-        except NotFound:
+        if await asyncio.to_thread(self._store.keep, digest, lone=lone) is None:
             session = await asyncio.to_thread(self._uploads.start)
             try:
                 await receive(request.content, self._uploads, session, 0, self._blob_bytes_max)
-                await asyncio.to_thread(self._uploads.commit, session, digest)
+                await asyncio.to_thread(self._uploads.commit, session, digest, lone=lone)
             finally:
                 with contextlib.suppress(NotFound):
                     await asyncio.to_thread(self._uploads.abort, session)

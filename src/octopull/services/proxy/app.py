@@ -6,18 +6,26 @@ from collections.abc import Callable
 from aiohttp import web
 
 from octopull.clients.origin import OriginCluster
+from octopull.clients.preheats import PreheatClient
 from octopull.clients.tag_index import TagIndex
 from octopull.config.services import ProxyConfig
+from octopull.config.upstreams import names_of
 from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
-from octopull.kernel import names
 from octopull.kernel.errors import Unsupported
-from octopull.oci.listing import Page
+from octopull.registry.discovery import Discovery
+from octopull.registry.pull_through import naming
+from octopull.runtime.tasks import Tasks
 from octopull.services.proxy.blobs import BlobsApi
 from octopull.services.proxy.manifests import ManifestsApi
-from octopull.services.proxy.responses import VERSION_HEADER
+from octopull.services.proxy.prefetch import Prefetcher
+from octopull.services.proxy.prefetch_api import PrefetchApi
+from octopull.services.proxy.repositories import Repositories
 from octopull.services.proxy.uploads import UploadsApi
+
+SILENCE_S = 30.0
+"""How long a pull waits for an upstream that sends nothing."""
 
 
 async def run(
@@ -29,31 +37,31 @@ async def run(
         Unavailable: the address can't be had.
 
     """
-    async with Http() as http:
-        origins = OriginCluster(http, config.origins, config.replicas)
+    async with Http() as http, Tasks() as tasks:
+        upstreams = names_of(config.upstreams)
+        origins = OriginCluster(
+            http, config.origins, config.replicas, upstreams=upstreams, patience_s=SILENCE_S
+        )
         tags = TagIndex(http, config.tag_indexes)
         app = application("proxy")
-        _add_routes(app, origins, tags)
+        if upstreams:
+            app.middlewares.append(naming(upstreams))
+        _add_routes(app, origins, tags, config)
+        preheats = PreheatClient(http, config.trackers)
+        PrefetchApi(Prefetcher(origins, tags), preheats, upstreams).add_to(app, tasks)
         checks = [origins.ready, tags.ready]
         async with serve(app, "proxy", config.listen, checks) as listening:
             started(listening)
             await stop.wait()
 
 
-def _add_routes(app: web.Application, origins: OriginCluster, tags: TagIndex) -> None:
-    uploads, blobs, manifests = UploadsApi(origins), BlobsApi(origins), ManifestsApi(origins, tags)
-
-    async def version(_: web.Request) -> web.Response:
-        return web.json_response({}, headers=VERSION_HEADER)
-
-    async def tag_list(request: web.Request) -> web.Response:
-        repository = names.repository(request.match_info["repository"])
-        page = Page.parse(request.query)
-        found = await tags.tags(repository, page.count, page.last)
-        link = page.link(f"/v2/{repository}/tags/list", found)
-        return web.json_response(
-            {"name": repository, "tags": found}, headers={**VERSION_HEADER, **link}
-        )
+def _add_routes(
+    app: web.Application, origins: OriginCluster, tags: TagIndex, config: ProxyConfig
+) -> None:
+    repositories = Repositories(origins, tags)
+    uploads = UploadsApi(origins, repositories, config.chunk_bytes_min)
+    blobs = BlobsApi(origins, repositories)
+    manifests = ManifestsApi(origins, tags, repositories)
 
     async def refuse(request: web.Request) -> web.Response:
         raise Unsupported("no such operation", method=request.method)
@@ -62,7 +70,7 @@ def _add_routes(app: web.Application, origins: OriginCluster, tags: TagIndex) ->
     session = f"{base}/blobs/uploads/{{token}}"
     app.add_routes(
         [
-            web.get("/v2/", version),
+            *Discovery(tags).routes(),
             web.post(f"{base}/blobs/uploads/", uploads.start),
             web.post(f"{base}/blobs/uploads", uploads.start),
             web.patch(session, uploads.patch),
@@ -70,9 +78,10 @@ def _add_routes(app: web.Application, origins: OriginCluster, tags: TagIndex) ->
             web.get(session, uploads.get, allow_head=False),
             web.delete(session, uploads.delete),
             web.get(f"{base}/blobs/{{digest}}", blobs.get),
+            web.delete(f"{base}/blobs/{{digest}}", blobs.delete),
             web.get(f"{base}/manifests/{{reference}}", manifests.get),
             web.put(f"{base}/manifests/{{reference}}", manifests.put),
-            web.get(f"{base}/tags/list", tag_list),
+            web.delete(f"{base}/manifests/{{reference}}", manifests.delete),
             web.route("*", "/v2/{rest:.*}", refuse),
         ]
     )

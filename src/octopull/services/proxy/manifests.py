@@ -1,75 +1,107 @@
-"""Manifests read and written through the proxy (distribution-spec 1.1, end-3 and end-7)."""
+"""Manifests through the proxy (distribution-spec 1.1, end-3, end-7 and end-9)."""
 
-import asyncio
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from octopull.clients.origin import OriginCluster
-from octopull.clients.tag_index import TagIndex
+from octopull.clients.tag_index import Resolution, TagIndex
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import InvalidDigest, InvalidManifest, NotFound, TooLarge
+from octopull.kernel.errors import (
+    InvalidDigest,
+    InvalidManifest,
+    MissingReference,
+    Misuse,
+    NotFound,
+    TooLarge,
+)  # fmt: skip
 from octopull.kernel.names import TagName
-from octopull.oci.errors import OciCode, exact
-from octopull.oci.manifests import MANIFEST_BYTES_MAX, Descriptor, Manifest, media_type_of, parse
-from octopull.services.proxy.responses import about
+from octopull.oci.manifests import MANIFEST_BYTES_MAX, Manifest, media_type_of, parse
+from octopull.registry import targets
+from octopull.registry.headers import VERSION_HEADER, about, not_modified, unchanged
+from octopull.registry.pull_through import staleness
+from octopull.services.proxy.repositories import Repositories
 
-CHECKS_AT_ONCE = 16
+TAGS_MAX = 100
+"""Tags set by one push."""
 
 
 class ManifestsApi:
-    """HEAD, GET and PUT of manifests, by tag and by digest."""
+    """HEAD, GET, PUT and DELETE of manifests, by tag and by digest."""
 
-    def __init__(self, origins: OriginCluster, tags: TagIndex) -> None:
+    def __init__(self, origins: OriginCluster, tags: TagIndex, repositories: Repositories) -> None:
         self._origins = origins
         self._tags = tags
+        self._repositories = repositories
 
     async def get(self, request: web.Request) -> web.Response:
         """The exact bytes that were pushed."""
-        repository, reference = _target(request)
+        repository, reference = targets.manifest(request)
         try:
-            digest = (
-                reference
-                if isinstance(reference, Digest)
-                else await self._tags.resolve(TagName(repository, reference))
-            )
+            found = await self._resolve(repository, reference)
+            digest = found.digest
+            if unchanged(request, digest):
+                await self._origins.stat(repository, digest)
+                return not_modified(digest)
             content = await self._origins.read(repository, digest, MANIFEST_BYTES_MAX)
-        except (NotFound, TooLarge) as fault:
-            raise exact(NotFound("no such manifest"), OciCode.MANIFEST_UNKNOWN) from fault
-        headers = {**about(digest), "Content-Type": media_type_of(content)}
+            headers = {**about(digest), **staleness(found), "Content-Type": media_type_of(content)}
+        except (NotFound, TooLarge, InvalidManifest) as fault:
+            raise targets.no_manifest() from fault
         return web.Response(body=content, headers=headers)
 
     async def put(self, request: web.Request) -> web.Response:
-        """Store the bytes and, for a tag, let it stand for them; refused if parts are missing."""
-        repository, reference = _target(request)
+        """Store the bytes and, for a tag, let it stand for them; refused if parts are missing.
+
+        A push by digest may name tags as well (``?tag=``, of the next version of the spec).
+        """
+        repository = names.repository(request.match_info["repository"])
+        reference = names.reference(request.match_info["reference"])
+        tags = _tags(reference, request.query.getall("tag", []))
         content = await _read(request)
         manifest = parse(content, request.headers.get("Content-Type"))
-        digest = Digest.of(content)
-        if isinstance(reference, Digest) and reference != digest:
-            raise InvalidDigest("the manifest has another digest", found=str(digest))
+        digest = reference if isinstance(reference, Digest) else Digest.of(content)
+        if not digest.proves(content):
+            raise InvalidDigest("the manifest has another digest", claimed=str(digest))
         await self._check_references(repository, manifest)
         await self._origins.push(repository, digest, content)
-        if isinstance(reference, str):
-            await self._tags.put(TagName(repository, reference), digest)
+        if tags:
+            for tag in tags:
+                await self._tags.put(TagName(repository, tag), digest)
+        else:
+            await self._tags.record(repository, digest)
         headers = {**about(digest), "Location": f"/v2/{repository}/manifests/{digest}"}
         if manifest.subject is not None:
             headers["OCI-Subject"] = str(manifest.subject)
+        if tags and isinstance(reference, Digest):
+            headers["OCI-Tag"] = ", ".join(tags)
         return web.Response(status=201, headers=headers)
 
+    async def delete(self, request: web.Request) -> web.Response:
+        """Forget a tag; or a manifest in this repository, with the tags on it."""
+        repository, reference = targets.manifest(request)
+        try:
+            if isinstance(reference, Digest):
+                await self._tags.delete_manifest(repository, reference)
+            else:
+                await self._tags.delete_tag(TagName(repository, reference))
+        except NotFound as fault:
+            raise targets.no_manifest() from fault
+        return web.Response(status=202, headers=VERSION_HEADER)
+
+    async def _resolve(self, repository: str, reference: Digest | str) -> Resolution:
+        if isinstance(reference, str):
+            return await self._tags.resolution(TagName(repository, reference))
+        await self._repositories.check_manifest(repository, reference)
+        return Resolution(reference)
+
     async def _check_references(self, repository: str, manifest: Manifest) -> None:
-        gate = asyncio.Semaphore(CHECKS_AT_ONCE)
-
-        async def check(reference: Descriptor) -> None:
-            async with gate:
-                try:
-                    await self._origins.stat(repository, reference.digest)
-                except NotFound as fault:
-                    raise exact(
-                        InvalidManifest(f"refers to {reference.digest}, which was not pushed"),
-                        OciCode.MANIFEST_BLOB_UNKNOWN,
-                    ) from fault
-
-        await asyncio.gather(*(check(one) for one in manifest.references if one.required))
+        """Before anything is stored; the tag index looks deeper, into the images of an index."""
+        wanted = [one.digest for one in manifest.references if one.required]
+        kept = await self._origins.keep(repository, wanted)
+        for digest in wanted:
+            if digest not in kept:
+                raise MissingReference(f"refers to {digest}, which was not pushed")
 
 
 async def _read(request: web.Request) -> bytes:
@@ -81,6 +113,9 @@ async def _read(request: web.Request) -> bytes:
     return bytes(content)
 
 
-def _target(request: web.Request) -> tuple[str, Digest | str]:
-    repository = names.repository(request.match_info["repository"])
-    return repository, names.reference(request.match_info["reference"])
+def _tags(reference: Digest | str, also: Sequence[str]) -> list[str]:
+    """The tags that a push sets."""
+    if len(also) > TAGS_MAX:
+        raise Misuse("too many tags in one push", most=TAGS_MAX)
+    named = [reference] if isinstance(reference, str) else []
+    return list(dict.fromkeys([*named, *(names.tag(tag) for tag in also)]))

@@ -4,15 +4,19 @@ The proxy keeps no session: the token in the ``Location`` names the origin that 
 proxy can go on with an upload that another one began.
 """
 
+import contextlib
+from collections.abc import Mapping
+
 from aiohttp import web
 
 from octopull.clients.origin import OriginCluster
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import InvalidDigest, InvalidName, InvalidRange, NotFound
+from octopull.kernel.errors import Fault, InvalidDigest, InvalidName, InvalidRange, NotFound
 from octopull.oci.errors import OciCode, exact
 from octopull.oci.ranges import parse_content_range
-from octopull.services.proxy.responses import VERSION_HEADER, about
+from octopull.registry.headers import VERSION_HEADER, about
+from octopull.services.proxy.repositories import Repositories
 
 CHUNK_BYTES = 256 * 1024
 
@@ -20,28 +24,48 @@ CHUNK_BYTES = 256 * 1024
 class UploadsApi:
     """Sessions, passed on to an origin."""
 
-    def __init__(self, origins: OriginCluster) -> None:
+    def __init__(
+        self, origins: OriginCluster, repositories: Repositories, chunk_bytes_min: int
+    ) -> None:
         self._origins = origins
+        self._repositories = repositories
+        self._hints = {"OCI-Chunk-Min-Length": str(chunk_bytes_min)} if chunk_bytes_min else {}
 
     async def start(self, request: web.Request) -> web.Response:
         """Open a session; or mount, or take the whole blob at once."""
         repository = names.repository(request.match_info["repository"])
-        if "mount" in request.query and await self._has(repository, request.query["mount"]):
-            return _created(repository, Digest.parse(request.query["mount"]))
-        token = await self._origins.start_upload(repository)
-        if "digest" not in request.query:
+        mounted = await self._mount(repository, request.query)
+        if mounted is not None:
+            return _created(repository, mounted)
+        # A digest that can't be one is told before any byte is sent.
+        whole = request.query.get("digest")
+        if whole is None:
+            token = await self._origins.start_upload(repository)
             return self._accepted(repository, token, 0)
-        digest = Digest.parse(request.query["digest"])
-        await self._receive(request, repository, token, 0)
-        await self._origins.commit(repository, token, digest)
+        digest = Digest.parse(whole)
+        async with self._origins.upload(repository) as token:
+            await self._receive(request, repository, token, 0)
+            await self._commit(repository, token, digest)
         return _created(repository, digest)
 
-    async def _has(self, repository: str, digest: str) -> bool:
+    async def _mount(self, repository: str, query: Mapping[str, str]) -> Digest | None:
+        """The blob that a mount asked for, if it exists in the other repository, or in any."""
+        if "mount" not in query:
+            return None
         try:
-            await self._origins.stat(repository, Digest.parse(digest))
-        except (NotFound, InvalidDigest):
-            return False
-        return True
+            digest = Digest.parse(query["mount"])
+            if "from" in query:
+                await self._repositories.keep(names.repository(query["from"]), digest)
+            elif digest not in await self._origins.keep(repository, [digest]):
+                return None
+        except (NotFound, InvalidDigest, InvalidName):
+            return None
+        await self._repositories.pushed(repository, digest)
+        return digest
+
+    async def _commit(self, repository: str, token: str, digest: Digest) -> None:
+        await self._origins.commit(repository, token, digest)
+        await self._repositories.pushed(repository, digest)
 
     async def patch(self, request: web.Request) -> web.Response:
         """Add a chunk: at the offset ``Content-Range`` says, or (docker's way) at the end."""
@@ -61,9 +85,8 @@ class UploadsApi:
         digest = Digest.parse(request.query.get("digest", ""))
         try:
             if request.body_exists and request.content_length != 0:
-                offset = await self._offset(request, repository, token)
-                await self._receive(request, repository, token, offset)
-            await self._origins.commit(repository, token, digest)
+                await self._receive_last(request, repository, token)
+            await self._commit(repository, token, digest)
         except NotFound as fault:
             raise _unknown() from fault
         except InvalidRange as fault:
@@ -87,6 +110,19 @@ class UploadsApi:
         except NotFound as fault:
             raise _unknown() from fault
         return web.Response(status=204, headers=VERSION_HEADER)
+
+    async def _receive_last(self, request: web.Request, repository: str, token: str) -> None:
+        """Add the body of a PUT, or nothing of it.
+
+        HTTP libraries repeat a PUT that broke off: what came of it must not come twice.
+        """
+        offset = await self._offset(request, repository, token)
+        try:
+            await self._receive(request, repository, token, offset)
+        except BaseException:
+            with contextlib.suppress(Fault):
+                await self._origins.rewind(repository, token, offset)
+            raise
 
     async def _offset(self, request: web.Request, repository: str, token: str) -> int:
         header = request.headers.get("Content-Range")
@@ -113,7 +149,8 @@ class UploadsApi:
         )
 
     def _accepted(self, repository: str, token: str, size: int) -> web.Response:
-        return web.Response(status=202, headers=_progress(repository, token, size))
+        headers = {**_progress(repository, token, size), **self._hints}
+        return web.Response(status=202, headers=headers)
 
 
 def _session(request: web.Request) -> tuple[str, str]:

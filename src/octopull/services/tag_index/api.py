@@ -1,67 +1,186 @@
-"""The tag index's HTTP API; paths are Kraken's."""
+"""The tag index's HTTP API; the paths of tags and lists are Kraken's."""
 
 import asyncio
 
+import msgspec
 from aiohttp import web
 
 from octopull.clients.origin import OriginCluster
+from octopull.clients.tag_index import STALE_HEADER
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Misuse
+from octopull.kernel.errors import Misuse, NotFound
 from octopull.kernel.names import TagName
 from octopull.services.tag_index import references
+from octopull.services.tag_index.pushes import Pushes
 from octopull.services.tag_index.store import TagStore
+from octopull.services.tag_index.upstream_tags import UpstreamTags
 
 PAGE_MAX = 10_000
+NUMBER_DIGITS_MAX = 15
+REASON_CHARS_MAX = 200
 
 
 class Api:
     """The handlers; see ``add_to`` for the table of routes."""
 
-    def __init__(self, store: TagStore, origins: OriginCluster) -> None:
+    def __init__(
+        self, store: TagStore, origins: OriginCluster, pushes: Pushes, upstream_tags: UpstreamTags
+    ) -> None:
         self._store = store
+        self._upstream_tags = upstream_tags
         self._origins = origins
+        self._pushes = pushes
 
     def add_to(self, app: web.Application) -> None:
         """Register every route."""
+        repository = "/repositories/{repository:.+}"
         app.add_routes(
             [
                 web.put("/tags/{tag:.+}/digest/{digest}", self.put),
                 web.get("/tags/{tag:.+}", self.get),
-                web.get("/repositories/{repository:.+}/tags", self.tags),
+                web.delete("/tags/{tag:.+}", self.delete_tag),
                 web.get("/list/{prefix:.*}", self.list),
+                web.get("/repositories", self.repositories),
+                web.get(f"{repository}/tags", self.tags),
+                web.put(f"{repository}/manifests/{{digest}}", self.record),
+                web.get(f"{repository}/manifests/{{digest}}", self.holds),
+                web.delete(f"{repository}/manifests/{{digest}}", self.delete_manifest),
+                web.get(f"{repository}/referrers/{{digest}}", self.referrers),
+                web.put(f"{repository}/blobs/{{digest}}", self.blob_pushed),
+                web.delete(f"{repository}/blobs/{{digest}}", self.delete_blob),
+                web.get(f"{repository}/deletions/{{digest}}", self.deleted),
+                web.get("/deletions", self.deletions),
             ]
         )
 
     async def put(self, request: web.Request) -> web.Response:
-        """Let the tag stand for the digest, if all it refers to is there."""
-        name = TagName.parse(request.match_info["tag"])
-        digest = Digest.parse(request.match_info["digest"])
-        await references.check(self._origins, name.repository, digest)
-        await asyncio.to_thread(self._store.put, name, digest)
+        """Record a manifest and let the tag stand for it, if all it leads to is there."""
+        name, digest = _tag(request), _digest(request)
+        with self._pushes.one():
+            pushed, *below = await references.walk(self._origins, name.repository, digest)
+            await asyncio.to_thread(self._store.put, name, pushed, below)
         return web.Response()
 
     async def get(self, request: web.Request) -> web.Response:
         """The tag's digest, as text."""
-        name = TagName.parse(request.match_info["tag"])
+        name, headers = _tag(request), {"Cache-Control": "no-store"}
+        if self._upstream_tags.owns(name):
+            found = await self._upstream_tags.resolve(name)
+            if found.stale:
+                headers[STALE_HEADER] = _header(found.stale)
+            return web.Response(text=str(found.digest), headers=headers)
         digest = await asyncio.to_thread(self._store.get, name)
-        return web.Response(text=str(digest), headers={"Cache-Control": "no-store"})
+        return web.Response(text=str(digest), headers=headers)
+
+    async def delete_tag(self, request: web.Request) -> web.Response:
+        """Forget the tag."""
+        await asyncio.to_thread(self._store.delete_tag, _tag(request))
+        return web.Response(status=202)
+
+    async def record(self, request: web.Request) -> web.Response:
+        """Record a manifest pushed by its digest, if all it leads to is there."""
+        repository, digest = _repository(request), _digest(request)
+        with self._pushes.one():
+            pushed, *below = await references.walk(self._origins, repository, digest)
+            await asyncio.to_thread(self._store.record, repository, pushed, below)
+        return web.Response()
+
+    async def holds(self, request: web.Request) -> web.Response:
+        """Whether the repository holds the manifest: 200, else 404.
+
+        Of upstreams nobody knows all manifests, so theirs may be there.
+        """
+        repository, digest = _repository(request), _digest(request)
+        may_be = self._upstream_tags.covers(repository)
+        if not may_be and not await asyncio.to_thread(self._store.holds, repository, digest):
+            raise NotFound("no such manifest", repository=repository, digest=str(digest))
+        return web.Response()
+
+    async def delete_manifest(self, request: web.Request) -> web.Response:
+        """Forget a manifest and the tags on it."""
+        repository, digest = _repository(request), _digest(request)
+        await asyncio.to_thread(self._store.delete_manifest, repository, digest)
+        return web.Response(status=202)
+
+    async def blob_pushed(self, request: web.Request) -> web.Response:
+        """Undo a deletion, if there was one."""
+        repository, digest = _repository(request), _digest(request)
+        await asyncio.to_thread(self._store.deletions.restore, repository, [digest])
+        return web.Response()
+
+    async def delete_blob(self, request: web.Request) -> web.Response:
+        """Let the blob no longer exist in the repository."""
+        repository, digest = _repository(request), _digest(request)
+        await asyncio.to_thread(self._store.deletions.add, repository, digest)
+        return web.Response(status=202)
+
+    async def deleted(self, request: web.Request) -> web.Response:
+        """Whether the digest was deleted here: 200, else 404."""
+        repository, digest = _repository(request), _digest(request)
+        if not await asyncio.to_thread(self._store.deletions.has, repository, digest):
+            raise NotFound("not deleted here")
+        return web.Response()
+
+    async def deletions(self, request: web.Request) -> web.Response:
+        """The feed of deletions behind ``after``."""
+        after = _number(request, "after", 0)
+        epoch = request.query.get("epoch", "")
+        return _json(await asyncio.to_thread(self._store.deletions.after, epoch, after))
 
     async def tags(self, request: web.Request) -> web.Response:
         """A page of a repository's tags."""
-        repository = names.repository(request.match_info["repository"])
-        count, last = _page(request)
-        return web.json_response(await asyncio.to_thread(self._store.tags, repository, count, last))
+        repository = _repository(request)
+        return _json(await asyncio.to_thread(self._store.tags, repository, *_page(request)))
 
     async def list(self, request: web.Request) -> web.Response:
         """A page of ``repository:tag`` names that begin with the prefix."""
-        count, last = _page(request)
         prefix = request.match_info["prefix"]
-        return web.json_response(await asyncio.to_thread(self._store.names, prefix, count, last))
+        return _json(await asyncio.to_thread(self._store.names, prefix, *_page(request)))
+
+    async def repositories(self, request: web.Request) -> web.Response:
+        """A page of repositories."""
+        return _json(await asyncio.to_thread(self._store.repositories, *_page(request)))
+
+    async def referrers(self, request: web.Request) -> web.Response:
+        """A page of descriptors of the manifests about a digest."""
+        repository, subject = _repository(request), _digest(request)
+        artifact_type = request.query.get("artifactType")
+        page = _page(request)
+        return _json(
+            await asyncio.to_thread(
+                self._store.referrers, repository, subject, artifact_type, *page
+            )
+        )
+
+
+def _header(reason: str) -> str:
+    """``reason`` as a header may hold it."""
+    return " ".join(reason.encode("ascii", "replace").decode().split())[:REASON_CHARS_MAX]
+
+
+def _tag(request: web.Request) -> TagName:
+    return TagName.parse(request.match_info["tag"])
+
+
+def _repository(request: web.Request) -> str:
+    return names.repository(request.match_info["repository"])
+
+
+def _digest(request: web.Request) -> Digest:
+    return Digest.parse(request.match_info["digest"])
 
 
 def _page(request: web.Request) -> tuple[int, str]:
-    text = request.query.get("n", str(PAGE_MAX))
-    if not text.isascii() or not text.isdecimal() or len(text) > 9:
-        raise Misuse("n counts entries")
-    return min(int(text), PAGE_MAX), request.query.get("last", "")
+    return min(_number(request, "n", PAGE_MAX), PAGE_MAX), request.query.get("last", "")
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name, str(default))
+    if not text.isascii() or not text.isdecimal() or len(text) > NUMBER_DIGITS_MAX:
+        raise Misuse(f"{name} is a number")
+    return int(text)
+
+
+def _json(content: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(content), content_type="application/json")

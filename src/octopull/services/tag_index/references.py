@@ -1,66 +1,78 @@
-"""Whether all that a tag refers to is there: nested indexes to their last layer."""
+"""All that a manifest leads to: nested indexes to their last layer, and whether it is there."""
 
-import asyncio
+import contextlib
+from collections.abc import Iterator
 
 from octopull.clients.origin import OriginCluster
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import InvalidManifest, NotFound
-from octopull.oci.errors import OciCode
-from octopull.oci.manifests import MANIFEST_BYTES_MAX, Manifest, parse
+from octopull.kernel.errors import InvalidManifest, MissingReference, NotFound, Unavailable
+from octopull.oci.manifests import MANIFEST_BYTES_MAX, Descriptor, parse
+from octopull.services.tag_index.store import Pushed
 
 DEPTH_MAX = 8
 MANIFESTS_MAX = 1000
-CHECKS_AT_ONCE = 16
 
 
-async def check(origins: OriginCluster, namespace: str, digest: Digest) -> None:
-    """Walk down from the manifest ``digest`` and ask the origins for each blob once.
+async def walk(origins: OriginCluster, namespace: str, digest: Digest) -> list[Pushed]:
+    """The manifest ``digest`` and those it leads to, itself first.
+
+    All they refer to is kept at the origins: whoever records them soon afterwards need not
+    fear garbage collection.
 
     Raises:
-        InvalidManifest: something is missing, or the nesting is beyond all reason.
+        MissingReference: something is missing. InvalidManifest: nested beyond all reason.
         Unavailable: the origins could not be asked.
 
     """
-    seen, blobs, level = {digest}, set[Digest](), [digest]
+    found: dict[Digest, Pushed] = {}
+    level = [digest]
     for _ in range(DEPTH_MAX):
-        below: list[Digest] = []
         for one in level:
-            for reference in (await _manifest(origins, namespace, one)).references:
-                if reference.is_manifest and reference.digest not in seen:
-                    seen.add(reference.digest)
-                    below.append(reference.digest)
-                elif reference.required and not reference.is_manifest:
-                    blobs.add(reference.digest)
-        if len(seen) > MANIFESTS_MAX:
+            found[one] = await _read(origins, namespace, one)
+        if len(found) > MANIFESTS_MAX:
             raise InvalidManifest("refers to too many manifests", most=MANIFESTS_MAX)
-        if not below:
+        level = list(_below(found, level))
+        if not level:
             break
-        level = below
     else:
         raise InvalidManifest("indexes are nested too deep", most=DEPTH_MAX)
-    await _stat_all(origins, namespace, blobs)
+    await _keep_all(origins, namespace, found)
+    return list(found.values())
 
 
-async def _manifest(origins: OriginCluster, namespace: str, digest: Digest) -> Manifest:
+def _below(found: dict[Digest, Pushed], level: list[Digest]) -> Iterator[Digest]:
+    """Manifests that those of ``level`` refer to and that were not seen, each once."""
+    seen = set(found)
+    for digest in level:
+        for reference in found[digest].manifest.references:
+            if reference.is_manifest and reference.digest not in seen:
+                seen.add(reference.digest)
+                yield reference.digest
+
+
+async def _read(origins: OriginCluster, namespace: str, digest: Digest) -> Pushed:
     try:
-        return parse(await origins.read(namespace, digest, MANIFEST_BYTES_MAX), None)
+        content = await origins.read(namespace, digest, MANIFEST_BYTES_MAX)
     except NotFound as fault:
-        raise _missing(digest) from fault
+        raise missing(digest) from fault
+    return Pushed(digest, len(content), parse(content, None))
 
 
-async def _stat_all(origins: OriginCluster, namespace: str, blobs: set[Digest]) -> None:
-    gate = asyncio.Semaphore(CHECKS_AT_ONCE)
+async def _keep_all(origins: OriginCluster, namespace: str, found: dict[Digest, Pushed]) -> None:
+    references: dict[Digest, Descriptor] = {}
+    for pushed in found.values():
+        references.update((one.digest, one) for one in pushed.manifest.references)
+    needed = [*found, *(one.digest for one in references.values() if one.required)]
+    kept = await origins.keep(namespace, needed)
+    for digest in needed:
+        if digest not in kept:
+            raise missing(digest)
+    foreign = [one.digest for one in references.values() if not one.required]
+    # What may live elsewhere need not be here, and its absence need not be certain.
+    with contextlib.suppress(Unavailable):
+        await origins.keep(namespace, foreign)
 
-    async def stat(digest: Digest) -> None:
-        async with gate:
-            try:
-                await origins.stat(namespace, digest)
-            except NotFound as fault:
-                raise _missing(digest) from fault
 
-    await asyncio.gather(*(stat(digest) for digest in sorted(blobs)))
-
-
-def _missing(digest: Digest) -> InvalidManifest:
-    return InvalidManifest(f"refers to {digest}, which was not pushed",
-                           oci=OciCode.MANIFEST_BLOB_UNKNOWN)  # fmt: skip
+def missing(digest: Digest) -> MissingReference:
+    """The answer to a manifest that refers to ``digest`` before it was pushed."""
+    return MissingReference(f"refers to {digest}, which was not pushed")
