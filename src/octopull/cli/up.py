@@ -3,17 +3,21 @@
 import asyncio
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from octopull.cli.cluster import AGENTS_MAX, Cluster, Ports, running
 from octopull.cli.serve import stop_on_signals
+from octopull.config.upstreams import UpstreamSettings, names_of
+from octopull.kernel.errors import Misuse
 from octopull.observability import logs
 from octopull.observability.logs import LogFormat
 from octopull.runtime.files import raise_file_limit
 
-EPILOG = "Example: octopull up --agents 3 --data ./octopull-data"
+EPILOG = """Examples: octopull up --agents 3 --data ./octopull-data;
+octopull up --upstream docker.io=https://registry-1.docker.io"""
 
 
 @click.command(epilog=EPILOG)
@@ -27,20 +31,41 @@ EPILOG = "Example: octopull up --agents 3 --data ./octopull-data"
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the addresses here, as JSON, once all services listen.")  # fmt: skip
+@click.option("--upstream", "upstreams", multiple=True, metavar="NAME=URL",
+              help="Fetch images NAME/... from this registry when they are asked for; repeatable.")  # fmt: skip
+@click.option("--upstream-credentials", default="", metavar="FILE",
+              help="user:password, or docker's config.json; for all upstreams.")  # fmt: skip
 @click.option("--log-level", default="warning", show_default=True,
               type=click.Choice(["debug", "info", "warning", "error"]))  # fmt: skip
 def up(
-    agents: int, data: Path, port_base: int, host: str, ready_file: Path | None, log_level: str
-) -> None:
+    agents: int, data: Path, port_base: int, host: str, ready_file: Path | None,
+    upstreams: tuple[str, ...], upstream_credentials: str, log_level: str,
+) -> None:  # fmt: skip
     """Run a whole cluster on this machine: proxy, tag index, tracker, origin and agents."""
     logs.configure(log_level, LogFormat.TEXT)
-    asyncio.run(_up(agents, data, Ports(port_base, host), ready_file))
+    settings = _settings(upstreams, upstream_credentials)
+    asyncio.run(_up(agents, data, Ports(port_base, host), ready_file, settings))
 
 
-async def _up(agents: int, data: Path, ports: Ports, ready_file: Path | None) -> None:
+def _settings(upstreams: Sequence[str], credentials: str) -> list[UpstreamSettings]:
+    pairs = [one.partition("=") for one in upstreams]
+    try:
+        settings = [
+            UpstreamSettings(name=name, url=url, credentials=credentials) for name, _, url in pairs
+        ]
+        names_of(settings)
+    except Misuse as fault:
+        raise click.BadParameter(str(fault), param_hint="--upstream") from fault
+    return settings
+
+
+async def _up(
+    agents: int, data: Path, ports: Ports, ready_file: Path | None,
+    upstreams: Sequence[UpstreamSettings],
+) -> None:  # fmt: skip
     raise_file_limit()
     stop = stop_on_signals()
-    async with running(data, agents, ports) as cluster:
+    async with running(data, agents, ports, upstreams) as cluster:
         if ready_file is not None:
             partial = ready_file.with_name(f"{ready_file.name}.new")
             document = {"pid": os.getpid(), **cluster.document()}

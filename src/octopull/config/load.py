@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -108,6 +108,9 @@ def _value(hint: Any, where: str, value: Any, errors: list[str]) -> Any:
         (hint,) = (one for one in get_args(hint) if one is not NoneType)
     if is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, where, value, errors)
+    (inner,) = get_args(hint) if get_origin(hint) is list else (None,)
+    if is_dataclass(inner) and isinstance(inner, type) and isinstance(value, list):
+        return [_build(inner, f"{where}[{at}]", one, errors) for at, one in enumerate(value)]
     try:
         return msgspec.convert(value, hint, strict=True)
     except msgspec.ValidationError as error:

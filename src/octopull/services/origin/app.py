@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from octopull.backends import registry
 from octopull.config.services import OriginConfig
 from octopull.http.client import Http
 from octopull.http.server import application
@@ -14,7 +15,11 @@ from octopull.observability import logs
 from octopull.runtime.identity import peer_id
 from octopull.runtime.tasks import Tasks
 from octopull.services.origin.api import Api
+from octopull.services.origin.books import Books
+from octopull.services.origin.collecting import CollectionApi
 from octopull.services.origin.copies import Copies
+from octopull.services.origin.refresh import Refresh, Ring
+from octopull.services.origin.refresh_api import RefreshApi
 from octopull.storage.disk import DiskStore
 from octopull.storage.uploads import Uploads
 from octopull.swarm.limits import Announces, Seeding
@@ -39,6 +44,7 @@ async def run(
     """
     root = Path(config.data)
     store = await asyncio.to_thread(DiskStore, root)
+    books = await asyncio.to_thread(Books, root / "books")
     uploads = Uploads(store)
     seeds = Seeds(store, limits_of(config.peer, Announces.NO, Seeding.SPARING))
 
@@ -46,11 +52,23 @@ async def run(
         return await seeds.answer(node, theirs)
 
     node = PeerNode(config.peer, peer_id(root), PeerKind.ORIGIN, find, None)
-    async with Http() as http, node, Tasks() as tasks:
+    async with (
+        Http() as http,
+        registry.connected(config.upstreams) as upstreams,
+        node,
+        Tasks() as tasks,
+    ):
         name = config.name or f"{config.listen.host}:{config.listen.port}"
-        copies = Copies(http, store, config.origins or [name], name, config.replicas)
+        hosts = config.origins or [name]
+        copies = Copies(http, store, hosts, name, config.replicas)
+        refresh = Refresh(
+            store, uploads, copies, upstreams, Ring(hosts, name), http, tasks,
+            config.blob_bytes_max,
+        )  # fmt: skip
         app = application("origin")
         Api(store, uploads, copies, node.me, config.blob_bytes_max).add_to(app)
+        CollectionApi(store, books).add_to(app)
+        RefreshApi(refresh).add_to(app)
         add_bandwidth_routes(app, node.bandwidth)
         tasks.start(_expire(uploads, config.upload_idle_s), "expire uploads")
         async with serve(app, "origin", config.listen) as listening:

@@ -1,8 +1,8 @@
 """Bodies into upload sessions: read from the network while the last slice is hashed and written."""
 
 import asyncio
-
-import aiohttp
+from collections.abc import AsyncIterator
+from typing import Protocol
 
 from octopull.kernel.errors import TooLarge
 from octopull.storage.uploads import Uploads
@@ -11,9 +11,13 @@ SLICE_BYTES = 1024 * 1024
 """Handed to a thread at once: long enough that hashing, not hand-over, is the cost."""
 
 
-async def receive(
-    body: aiohttp.StreamReader, uploads: Uploads, session: str, offset: int, size_max: int
-) -> int:
+class Body(Protocol):
+    """Bytes as they come, such as a request's content."""
+
+    def iter_any(self) -> AsyncIterator[bytes]: ...
+
+
+async def receive(body: Body, uploads: Uploads, session: str, offset: int, size_max: int) -> int:
     """Append ``body`` to ``session``, which must end at ``offset``; returns its new size.
 
     One slice is written while the next is read, so memory holds two, and a slow disk

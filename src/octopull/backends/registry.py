@@ -1,0 +1,242 @@
+"""A registry that is read: manifests, and blobs that go on where a connection broke.
+
+Distribution-spec 1.1, "Pulling manifests" and "Pulling blobs".
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from octopull.backends.guard import Guard
+from octopull.backends.requests import Requests
+from octopull.config.upstreams import UpstreamSettings
+from octopull.http.client import Http
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import (
+    Corrupt,
+    InvalidDigest,
+    TooLarge,
+    Unavailable,
+    UpstreamFailed,
+)  # fmt: skip, UpstreamFailed
+from octopull.observability import logs, metrics
+from octopull.oci.manifests import MANIFEST_BYTES_MAX, MediaType
+
+log = logs.get("upstream")
+RESUMES_MAX = 50
+FRUITLESS_MAX = 4
+"""Attempts in a row that bring no byte."""
+
+RESUME_S = 0.1
+RESUME_S_MAX = 5.0
+_ACCEPT = {"Accept": ", ".join(MediaType)}
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest as the upstream sent it, proven by ``digest``."""
+
+    digest: Digest
+    content: bytes
+
+
+class Upstream:
+    """One upstream registry. ``http`` must resolve by ``guard``."""
+
+    def __init__(self, http: Http, settings: UpstreamSettings, guard: Guard) -> None:
+        self.settings = settings
+        self._requests = Requests(http, settings, guard)
+        # Tag checks need not wait until large blobs are through.
+        self._manifests = asyncio.Semaphore(settings.requests_max)
+        self._blobs = asyncio.Semaphore(settings.requests_max)
+        self._received_bytes = 0
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of blobs that came so far."""
+        return self._received_bytes
+
+    async def tag(self, repository: str, tag: str) -> Digest:
+        """What a tag stands for, without fetching it where the upstream tells.
+
+        Raises:
+            NotFound: no such tag, or not for us. UpstreamFailed: the upstream can't tell.
+
+        """
+        async with (
+            self._deadline(),
+            self._manifests,
+            self._requests.answer("HEAD", repository, f"manifests/{tag}", _ACCEPT) as response,
+        ):
+            told = response.headers.get("Docker-Content-Digest", "")
+        with contextlib.suppress(InvalidDigest):
+            return Digest.parse(told)
+        return (await self.manifest(repository, tag)).digest
+
+    async def manifest(self, repository: str, reference: Digest | str) -> Manifest:
+        """A manifest by tag or digest.
+
+        Raises:
+            as ``tag``; Corrupt: the bytes are not those of the digest. TooLarge: no end.
+
+        """
+        async with (
+            self._deadline(),
+            self._manifests,
+            self._requests.answer("GET", repository, f"manifests/{reference}", _ACCEPT) as response,
+        ):
+            content = await _read(response)
+            told = response.headers.get("Docker-Content-Digest", "")
+        digest = reference if isinstance(reference, Digest) else _digest(told, content)
+        if not digest.proves(content):
+            raise Corrupt(f"{self.settings.name} sent other bytes", digest=str(digest))
+        return Manifest(digest, content)
+
+    @contextlib.asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        with self._blamed():
+            try:
+                async with asyncio.timeout(self.settings.timeout_s):
+                    yield
+            except TimeoutError as error:
+                raise UpstreamFailed(f"{self.settings.name} does not answer") from error
+
+    @contextlib.contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """What fails is the upstream; addresses it sent us to are for the log alone."""
+        name = self.settings.name
+        try:
+            yield
+        except UpstreamFailed:
+            raise
+        except Unavailable as fault:
+            log.warning("upstream.failed", upstream=name, reason=str(fault))
+            outside = fault.__cause__ is not None
+            message = f"{name} can't be reached" if outside else str(fault)
+            raise UpstreamFailed(message, **fault.details) from fault
+
+    async def blob(
+        self, repository: str, digest: Digest, sized: Callable[[int], None]
+    ) -> AsyncGenerator[bytes, None]:
+        """The bytes of a blob in order, not proven; a broken connection is taken up again.
+
+        ``sized`` is told the blob's size, once the upstream says it.
+
+        Raises:
+            NotFound: no such blob, or not for us. UpstreamFailed: it fails for good.
+
+        """
+        body = Body(self._requests, repository, digest, sized)
+        with self._blamed():
+            async with self._blobs, contextlib.aclosing(body.chunks()) as chunks:
+                async for chunk in chunks:
+                    self._received_bytes += len(chunk)
+                    metrics.UPSTREAM_BYTES.labels(self.settings.name).inc(len(chunk))
+                    yield chunk
+
+
+@contextlib.asynccontextmanager
+async def connected(settings: Sequence[UpstreamSettings]) -> AsyncIterator[Mapping[str, Upstream]]:
+    """The upstreams by name, each with connections of its own."""
+    async with contextlib.AsyncExitStack() as stack:
+        found: dict[str, Upstream] = {}
+        for one in settings:
+            guard = Guard(URL(one.address).host or "")
+            http = await stack.enter_async_context(Http(guard))
+            found[one.name] = Upstream(http, one, guard)
+        yield found
+
+
+class Body:
+    """One blob on its way, over as many connections as it takes."""
+
+    def __init__(
+        self, requests: Requests, repository: str, digest: Digest, sized: Callable[[int], None]
+    ) -> None:
+        self._requests = requests
+        self._sized = sized
+        self._repository = repository
+        self._digest = digest
+        self._size: int | None = None
+        self._received = 0
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The bytes; see ``Upstream.blob``."""
+        fruitless = 0
+        for _ in range(RESUMES_MAX):
+            before = self._received
+            try:
+                async with contextlib.aclosing(self._connection()) as chunks:
+                    async for chunk in chunks:
+                        self._received += len(chunk)
+                        yield chunk
+            except Unavailable as fault:
+                fruitless = fruitless + 1 if self._received == before else 1
+                if "rests_s" in fault.details or fruitless >= FRUITLESS_MAX:
+                    raise
+                log.info("blob.broke", digest=self._digest.short, received=self._received,
+                         reason=str(fault))  # fmt: skip
+            else:
+                return
+            await asyncio.sleep(min(RESUME_S * 2**fruitless, RESUME_S_MAX))
+        raise Unavailable("the upstream breaks off again and again", resumes=RESUMES_MAX)
+
+    async def _connection(self) -> AsyncGenerator[bytes, None]:
+        """What one connection brings of the rest; returns once the blob is whole.
+
+        Raises:
+            Unavailable: it broke.
+
+        """
+        start = self._received
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        path = f"blobs/{self._digest}"
+        async with self._requests.answer("GET", self._repository, path, headers) as response:
+            skip = self._begin(response, start)
+            async for chunk in response.content.iter_any():
+                if skip:
+                    rest, skip = chunk[skip:], max(0, skip - len(chunk))
+                else:
+                    rest = chunk
+                if rest:
+                    yield rest
+        if self._size is not None and self._received != self._size:
+            raise Unavailable("the body ends early")
+
+    def _begin(self, response: aiohttp.ClientResponse, start: int) -> int:
+        """How many bytes of the body we have already; learns the size."""
+        skip, size = start, response.content_length
+        if response.status == 206:
+            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if match is None or int(match[1]) != start:
+                raise Unavailable("the upstream sends another range than was asked for")
+            skip, size = 0, int(match[2])
+        if self._size is not None and size != self._size:
+            raise Unavailable("the upstream has changed its mind about the size")
+        self._size = size
+        if size is not None:
+            self._sized(size)
+        return skip
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > MANIFEST_BYTES_MAX:
+            raise TooLarge("the manifest is beyond the limit", bytes_max=MANIFEST_BYTES_MAX)
+    return bytes(content)
+
+
+def _digest(told: str, content: bytes) -> Digest:
+    """What the upstream says it is, else what it is."""
+    try:
+        return Digest.parse(told)
+    except InvalidDigest:
+        return Digest.of(content)
