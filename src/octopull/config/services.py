@@ -1,11 +1,17 @@
 """What each service must be told: one frozen object per service, defaults in the fields."""
 
+import math
 from dataclasses import astuple, dataclass, field
 
+from octopull.config.preheating import PreloadSettings
+from octopull.config.upstreams import UpstreamSettings, names_of
 from octopull.kernel.errors import Misuse
+from octopull.placement import labels as label
+from octopull.placement.heartbeats import INTERVAL_S_MAX
 
 LOOPBACK = "127.0.0.1"
 RATE_BYTES_PER_S_MAX = (1 << 53) - 1
+GRACE_S_MAX = 100 * 365 * 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,11 +136,18 @@ class TrackerConfig:
     """Seconds after its last announce at which a peer is forgotten."""
     handout_max: int = 30
     metainfo_bytes_max: int = 256 * 1024 * 1024
+    preheat_ttl_s: float = 3600.0
+    """Seconds that a preheat stands after it was put last: agents that start later obey it, too."""
+    upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
+    """Names alone count; the same in all services."""
 
     def __post_init__(self) -> None:
+        names_of(self.upstreams)
         _some("origins", self.origins)
         if not 0 < self.interval_s < self.peer_ttl_s:
             raise Misuse("a peer must outlive the announce interval", peer_ttl_s=self.peer_ttl_s)
+        if self.preheat_ttl_s <= 0:
+            raise Misuse("a preheat must stand a while", preheat_ttl_s=self.preheat_ttl_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,14 +164,34 @@ class OriginConfig:
     replicas: int = 2
     upload_idle_s: float = 24 * 3600.0
     blob_bytes_max: int = 1 << 40
+    upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
+    """Registries whose blobs are fetched here when they are asked for (docs/pull-through.md)."""
 
     def __post_init__(self) -> None:
+        names_of(self.upstreams)
         if self.replicas < 1:
             raise Misuse("at least one replica", replicas=self.replicas)
         if self.origins:
             _some("origins", self.origins)
             if self.name not in self.origins:
                 raise Misuse("name must be one of origins", name=self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GcSettings:
+    """When blobs that nothing refers to leave the origins."""
+
+    every_s: float = 0.0
+    """Seconds between two collections; 0 collects only when asked. Only for a cluster with one
+    tag index: several do not know each other's references, and then refuse to collect."""
+    grace_s: float = 86400.0
+    """Seconds that a blob stays after it was pushed, pushed again or found by a client, in which
+    the manifest that refers to it must follow."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.every_s < math.inf and 0 <= self.grace_s <= GRACE_S_MAX):
+            raise Misuse("durations must not be negative", every_s=self.every_s,
+                         grace_s=self.grace_s)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,8 +202,12 @@ class TagIndexConfig:
     origins: list[str]
     listen: Listen = field(default_factory=Listen)
     replicas: int = 2
+    gc: GcSettings = field(default_factory=GcSettings)
+    upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
+    """Registries whose tags are looked up there."""
 
     def __post_init__(self) -> None:
+        names_of(self.upstreams)
         _some("origins", self.origins)
 
 
@@ -182,10 +219,22 @@ class ProxyConfig:
     tag_indexes: list[str]
     listen: Listen = field(default_factory=Listen)
     replicas: int = 2
+    chunk_bytes_min: int = 0
+    """Told to clients that upload in chunks, as ``OCI-Chunk-Min-Length``; 0 tells nothing. Few large
+    chunks are cheaper; shorter ones are taken all the same."""
+    trackers: list[str] = field(default_factory=list[str])
+    """Told of the preheats that a prefetch asks for; without any, those are refused."""
+    upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
+    """Names alone count; the same in all services."""
 
     def __post_init__(self) -> None:
+        names_of(self.upstreams)
         _some("origins", self.origins)
         _some("tag_indexes", self.tag_indexes)
+        if self.trackers:
+            _some("trackers", self.trackers)
+        if self.chunk_bytes_min < 0:
+            raise Misuse("a chunk has no negative size", chunk_bytes_min=self.chunk_bytes_min)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,9 +247,24 @@ class AgentConfig:
     listen: Listen = field(default_factory=Listen)
     peer: PeerSettings = field(default_factory=PeerSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
+    deletions_s: float = 30.0
+    """Seconds between two looks at what was deleted: so long an agent may serve it still."""
     metainfo_wait_s: float = 30.0
     """How long a pull waits for a tracker and an origin that are down before it answers 503."""
+    heartbeat_s: float = 15.0
+    """Seconds between two words to each tracker: so long until a preheat is heard of."""
+    labels: dict[str, str] = field(default_factory=dict[str, str])
+    """What a preheat may choose this agent by, such as ``rack: r7``; its zone is one more."""
+    preload: PreloadSettings = field(default_factory=PreloadSettings)
+    upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
+    """Names alone count; the same in all services."""
 
     def __post_init__(self) -> None:
+        names_of(self.upstreams)
         _some("trackers", self.trackers)
         _some("tag_indexes", self.tag_indexes)
+        label.check(self.labels)
+        if label.ZONE in self.labels:
+            raise Misuse("the zone is set by peer.zone", zone=self.labels[label.ZONE])
+        if not 0 < self.heartbeat_s <= INTERVAL_S_MAX:
+            raise Misuse("heartbeat_s is at most an hour", heartbeat_s=self.heartbeat_s)

@@ -5,19 +5,25 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from octopull.clients.preheats import PreheatClient
 from octopull.clients.tag_index import TagIndex
 from octopull.clients.tracker import AnnounceRequest, SwarmStatus, TrackerClient
 from octopull.config.services import AgentConfig, CacheSettings
+from octopull.config.upstreams import names_of
 from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.errors import Fault
 from octopull.kernel.peers import PeerKind
 from octopull.observability import logs, metrics
+from octopull.registry.pull_through import naming
 from octopull.runtime.identity import peer_id
 from octopull.runtime.tasks import Tasks
 from octopull.services.agent.api import Api
 from octopull.services.agent.blobs import Blobs
+from octopull.services.agent.deletions import Deletions
+from octopull.services.agent.preheat import Identity, Preheater
+from octopull.services.agent.preload import Preloads
 from octopull.services.agent.registry_api import RegistryApi
 from octopull.storage import partial
 from octopull.storage.disk import DiskStore
@@ -57,12 +63,22 @@ async def run(
         async with node:
             blobs.attach(node)
             app = application("agent")
+            if upstreams := names_of(config.upstreams):
+                app.middlewares.append(naming(upstreams))
             Api(blobs, tags, node, store).add_to(app)
-            RegistryApi(blobs, tags).add_to(app)
+            deletions = Deletions(tags, blobs, config.deletions_s)
+            RegistryApi(blobs, tags, deletions).add_to(app)
             add_bandwidth_routes(app, node.bandwidth)
             tasks.start(_evict(store, blobs, config.cache), "evict")
-            async with serve(app, "agent", config.listen, [tags.ready, tracker.ready]) as listening:
-                started(listening.with_peer(node.me.port))
+            tasks.start(deletions.follow(), "follow deletions")
+            preloads = Preloads(tags, config.preload)
+            preloads.add_to(app)
+            checks = [tags.ready, tracker.ready]
+            async with Tasks() as preheating, serve(app, "agent", config.listen, checks) as here:
+                me = Identity(node.me.id, node.me.zone, config.labels, config.heartbeat_s)
+                Preheater(blobs, PreheatClient(http, config.trackers), me).start(preheating)
+                preloads.listening(here)
+                started(here.with_peer(node.me.port))
                 await stop.wait()
             await blobs.close()
 

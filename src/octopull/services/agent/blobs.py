@@ -8,10 +8,18 @@ from contextlib import asynccontextmanager
 
 from octopull.blob.metainfo import Metainfo
 from octopull.blob.start import Inline
+from octopull.clients.fetching import patient
 from octopull.clients.tracker import TrackerClient
 from octopull.http.streams import BlobSource, MemoryBlob
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Fault, NotFound, TooLarge, Unavailable
+from octopull.kernel.errors import (
+    Fault,
+    NotFound,
+    Pending,
+    TooLarge,
+    Unavailable,
+    UpstreamFailed,
+)  # fmt: skip
 from octopull.observability import logs
 from octopull.runtime.tasks import Tasks
 from octopull.services.agent.download import Download
@@ -146,6 +154,25 @@ class Blobs:
                 await source.wait()
             return await asyncio.to_thread(self._store.read, digest, bytes_max)
 
+    async def fetch(self, namespace: str, digest: Digest) -> None:
+        """Until the blob is in the cache.
+
+        Raises:
+            as ``open``, and what its download failed of.
+
+        """
+        async with self.open(namespace, digest) as source:
+            if isinstance(source, Download):
+                await source.wait()
+            elif isinstance(source, MemoryBlob):
+                # It may be too much to be written behind.
+                await asyncio.to_thread(self._store.put, digest, source.content)
+
+    def arrived_bytes(self, digest: Digest) -> int:
+        """Proven bytes of a blob on its way; 0 if it isn't."""
+        download = self._downloads.get(digest)
+        return 0 if download is None else download.arrived_bytes
+
     async def delete(self, digest: Digest) -> None:
         """Drop the blob from this host.
 
@@ -242,12 +269,19 @@ class Blobs:
 
         Raises:
             NotFound: the cluster lacks the blob. Unavailable: nobody could tell in time.
+            Pending, UpstreamFailed: it does not come from its upstream.
 
         """
+
+        async def ask() -> Metainfo:
+            return await self._tracker.metainfo(namespace, digest)
+
         until, pause_s = time.monotonic() + self._metainfo_wait_s, RETRY_S
         while True:
             try:
-                return await self._tracker.metainfo(namespace, digest)
+                return await patient(ask, self._metainfo_wait_s)
+            except (Pending, UpstreamFailed):
+                raise
             except Unavailable as fault:
                 if time.monotonic() + pause_s > until:
                     raise

@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 from octopull.clients.origin import OriginCluster
 from octopull.config.services import TrackerConfig
+from octopull.config.upstreams import names_of
 from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.placement.peer_table import PeerTable
+from octopull.placement.preheats import Preheats
 from octopull.runtime.tasks import Tasks
 from octopull.services.tracker.api import Api
+from octopull.services.tracker.preheats_api import PreheatsApi
 from octopull.services.tracker.sources import MetainfoCache, OriginPeers
 
 
@@ -25,19 +28,23 @@ async def run(
 
     """
     async with Http() as http, Tasks() as tasks:
-        origins = OriginCluster(http, config.origins, config.replicas)
+        upstreams = names_of(config.upstreams)
+        origins = OriginCluster(http, config.origins, config.replicas, upstreams=upstreams)
         table = PeerTable(config.peer_ttl_s)
         cache = MetainfoCache(origins, config.metainfo_bytes_max)
         app = application("tracker")
         api = Api(table, cache, OriginPeers(origins), config.interval_s, config.handout_max)
         api.add_to(app)
-        tasks.start(_expire(table), "expire peers")
+        preheats = Preheats(config.preheat_ttl_s, time.monotonic())
+        PreheatsApi(preheats).add_to(app)
+        tasks.start(_expire(table, preheats), "expire peers and preheats")
         async with serve(app, "tracker", config.listen, [origins.ready]) as listening:
             started(listening)
             await stop.wait()
 
 
-async def _expire(table: PeerTable) -> None:
+async def _expire(table: PeerTable, preheats: Preheats) -> None:
     while True:
         await asyncio.sleep(table.ttl_s)
         table.expire(time.monotonic())
+        preheats.expire(time.monotonic())

@@ -1,0 +1,75 @@
+"""The tracker's HTTP API for preheats: heartbeats of agents, and those who preheat."""
+
+import re
+import time
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+
+from octopull.kernel.errors import Misuse, NotFound
+from octopull.placement.heartbeats import Heartbeat, Preheat
+from octopull.placement.preheats import Preheats
+
+T = TypeVar("T")
+_ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_HEARTBEATS = msgspec.json.Decoder(Heartbeat)
+_PREHEATS = msgspec.json.Decoder(Preheat)
+
+
+class PreheatsApi:
+    """The handlers; see ``add_to`` for the table of routes."""
+
+    def __init__(self, preheats: Preheats) -> None:
+        self._preheats = preheats
+
+    def add_to(self, app: web.Application) -> None:
+        """Register every route."""
+        app.add_routes(
+            [
+                web.post("/agents", self.beat),
+                web.put("/preheats/{id}", self.put),
+                web.get("/preheats/{id}", self.standing),
+                web.delete("/preheats/{id}", self.cancel),
+            ]
+        )
+
+    async def beat(self, request: web.Request) -> web.Response:
+        """Note that an agent is there and how far it is; tell it what to do."""
+        told = _decode(_HEARTBEATS, await request.read(), "a heartbeat")
+        return _json(self._preheats.beat(told, time.monotonic()))
+
+    async def put(self, request: web.Request) -> web.Response:
+        """Let a preheat stand; its id follows from its content, so repeating it is safe."""
+        preheat = _decode(_PREHEATS, await request.read(), "a preheat")
+        if preheat.id != request.match_info["id"]:
+            raise Misuse("a preheat's id follows from its content", id=preheat.id)
+        self._preheats.put(preheat, time.monotonic())
+        return web.Response(status=204)
+
+    async def standing(self, request: web.Request) -> web.Response:
+        """How far it is."""
+        return _json(self._preheats.standing(_id(request), time.monotonic()))
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """Take it back."""
+        self._preheats.cancel(_id(request), time.monotonic())
+        return web.Response(status=204)
+
+
+def _id(request: web.Request) -> str:
+    text = request.match_info["id"]
+    if _ID.fullmatch(text) is None:
+        raise NotFound("no such preheat")
+    return text
+
+
+def _decode(decoder: msgspec.json.Decoder[T], body: bytes, what: str) -> T:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Misuse(f"not {what}: {error}") from error
+
+
+def _json(document: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(document), content_type="application/json")
