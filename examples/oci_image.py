@@ -37,13 +37,13 @@ class Image:
     layer_bytes: int
 
 
-def build(folder: Path, tag: str, layers: Sequence[Layer]) -> Image:
+def build(folder: Path, tag: str, layers: Sequence[Layer], architecture: str = "amd64") -> Image:
     """Write a layout with one image, named ``tag``, into ``folder``."""
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     built = [_layer(blobs, layer) for layer in layers]
     config = {
-        "architecture": "amd64",
+        "architecture": architecture,
         "os": "linux",
         "config": {"Cmd": ["/bin/true"]},
         "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in built]},

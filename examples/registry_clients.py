@@ -11,12 +11,13 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-TIMEOUT_S = 180
+TIMEOUT_S = 400
 
 
 class ClientFailed(Exception):  # noqa: N818 - named for what happened
@@ -42,7 +43,7 @@ def run(*words: str | Path) -> str:
 
 
 class RegistryClient(Protocol):
-    """One client in its sandbox."""
+    """One client in its sandbox. It keeps no layers, so every push and every pull is a whole one."""
 
     name: str
 
@@ -57,6 +58,16 @@ class RegistryClient(Protocol):
 
     def stop(self) -> None:
         """End what was started."""
+
+
+class Sandboxed(RegistryClient, Protocol):
+    """A client that is made by its kind."""
+
+    needs: Sequence[str]
+    """The commands it can't do without."""
+
+    def __init__(self, sandbox: Path) -> None:
+        """``sandbox`` is a folder of its own."""
 
 
 class Skopeo:
@@ -76,10 +87,14 @@ class Skopeo:
             f"oci:{layout}:{tag}", f"docker://{target}")  # fmt: skip
 
     def pull(self, registry: str, name: str, folder: Path) -> None:
-        copy = self._sandbox / f"pulled-{folder.name}"
+        with tempfile.TemporaryDirectory(dir=self._sandbox) as copy:
+            self.copy(registry, name, Path(copy))
+            unpack(Path(copy), folder)
+
+    def copy(self, registry: str, name: str, layout: Path) -> None:
+        """Copy ``name`` as it is into ``layout``, tagged ``pulled``."""
         run("skopeo", "--insecure-policy", "copy", "--src-tls-verify=false",
-            f"docker://{registry}/{name}", f"oci:{copy}:pulled")  # fmt: skip
-        unpack(copy, folder)
+            f"docker://{registry}/{name}", f"oci:{layout}:pulled")  # fmt: skip
 
     def stop(self) -> None:
         pass
@@ -93,29 +108,51 @@ class Podman:
 
     def __init__(self, sandbox: Path) -> None:
         self._sandbox = sandbox
-        self._podman = ("podman", "--root", sandbox / "root", "--runroot", sandbox / "run",
+        # Its path may not be longer than 50 characters.
+        self._runroot = tempfile.TemporaryDirectory(prefix="podman")
+        self._podman = (self.name, "--root", sandbox / "root", "--runroot", self._runroot.name,
                         "--storage-driver", "vfs")  # fmt: skip
+        self.policy = ("--signature-policy", sandbox / "policy.json")
 
     def start(self) -> None:
         self._sandbox.mkdir(parents=True, exist_ok=True)
         policy = self._sandbox / "policy.json"
         policy.write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
 
+    def run(self, *words: str | Path) -> str:
+        """The command with its store; its standard output."""
+        return run(*self._podman, *words)
+
     def push(self, layout: Path, tag: str, target: str) -> None:
-        policy = ("--signature-policy", self._sandbox / "policy.json")
-        image = run(*self._podman, "pull", "--quiet", *policy, f"oci:{layout}:{tag}").strip()
-        run(*self._podman, "push", "--tls-verify=false", *policy, image, f"docker://{target}")
+        image = self.run("pull", "--quiet", *self.policy, f"oci:{layout}:{tag}").strip()
+        self.run("push", "--tls-verify=false", *self.policy, image, f"docker://{target}")
+        self.run("rmi", "--force", image)
 
     def pull(self, registry: str, name: str, folder: Path) -> None:
-        policy = ("--signature-policy", self._sandbox / "policy.json")
         image = f"{registry}/{name}"
-        run(*self._podman, "pull", "--tls-verify=false", *policy, image)
-        mounted = Path(run(*self._podman, "image", "mount", image).strip())
+        self.run("pull", "--tls-verify=false", *self.policy, image)
+        mounted = Path(self.run("image", "mount", image).strip())
         shutil.copytree(mounted, folder, symlinks=True)
-        run(*self._podman, "image", "umount", image)
+        self.run("image", "umount", image)
+        self.run("rmi", "--force", image)
 
     def stop(self) -> None:
-        pass
+        self._runroot.cleanup()
+
+
+class Buildah(Podman):
+    """buildah, which has podman's ways to push and to pull, and containers to mount."""
+
+    name = "buildah"
+    needs: Sequence[str] = ("buildah",)
+
+    def pull(self, registry: str, name: str, folder: Path) -> None:
+        words = ("--pull-always", "--tls-verify=false", *self.policy)
+        container = self.run("from", *words, f"{registry}/{name}").strip()
+        mounted = Path(self.run("mount", container).strip())
+        shutil.copytree(mounted, folder, symlinks=True)
+        self.run("rm", container)
+        self.run("rmi", "--force", f"{registry}/{name}")
 
 
 class _Daemon:
@@ -143,7 +180,7 @@ class _Daemon:
         if self._process.poll() is None:
             self._process.terminate()
             try:
-                self._process.wait(20)
+                self._process.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
@@ -155,9 +192,11 @@ class Docker:
     name = "docker"
     needs: Sequence[str] = ("docker", "dockerd", "containerd", "runc", "skopeo")
 
-    def __init__(self, sandbox: Path) -> None:
+    def __init__(self, sandbox: Path, *options: str | Path) -> None:
         self._sandbox = sandbox
-        self._docker = ("docker", "-H", f"unix://{sandbox}/docker.sock")
+        self._options = options
+        self._docker = ("docker", "--config", sandbox / "config",
+                        "-H", f"unix://{sandbox}/docker.sock")  # fmt: skip
         self._daemon: _Daemon | None = None
 
     def start(self) -> None:
@@ -166,24 +205,30 @@ class Docker:
         words = ("dockerd", "--data-root", box / "data", "--exec-root", box / "exec",
                  "--host", f"unix://{box}/docker.sock", "--pidfile", box / "pid",
                  "--iptables=false", "--ip6tables=false", "--bridge=none",
-                 "--storage-driver", "vfs")  # fmt: skip
+                 "--storage-driver", "vfs", *self._options)  # fmt: skip
         self._daemon = _Daemon(words, box / "log", (*self._docker, "version"))
+
+    def run(self, *words: str | Path) -> str:
+        """The command with its daemon; its standard output."""
+        return run(*self._docker, *words)
 
     def push(self, layout: Path, tag: str, target: str) -> None:
         archive = self._sandbox / "image.tar"
         archive.unlink(missing_ok=True)
         run("skopeo", "--insecure-policy", "copy", f"oci:{layout}:{tag}",
             f"docker-archive:{archive}:{target}")  # fmt: skip
-        run(*self._docker, "load", "-i", archive)
-        run(*self._docker, "push", target)
+        self.run("load", "-i", archive)
+        self.run("push", target)
+        self.run("rmi", target)
 
     def pull(self, registry: str, name: str, folder: Path) -> None:
         image = f"{registry}/{name}"
-        run(*self._docker, "pull", image)
-        container = run(*self._docker, "create", image).strip()
+        self.run("pull", image)
+        container = self.run("create", image).strip()
         archive = self._sandbox / "export.tar"
-        run(*self._docker, "export", "-o", archive, container)
-        run(*self._docker, "rm", container)
+        self.run("export", "-o", archive, container)
+        self.run("rm", container)
+        self.run("rmi", image)
         with tarfile.open(archive) as tar:
             extract(tar, folder)
 
@@ -215,12 +260,17 @@ class Containerd:
         words = ("containerd", "--config", box / "config.toml")
         self._daemon = _Daemon(words, box / "log", (*self._ctr, "version"))
 
+    def run(self, *words: str | Path) -> str:
+        """``ctr`` with its daemon; its standard output."""
+        return run(*self._ctr, *words)
+
     def push(self, layout: Path, tag: str, target: str) -> None:
         archive = self._sandbox / "push.tar"
         with tarfile.open(archive, "w") as tar:
             tar.add(layout, ".")
-        run(*self._ctr, "images", "import", "--base-name", "pushed", archive)
-        run(*self._ctr, "images", "push", "--plain-http", target, f"pushed:{tag}")
+        self.run("images", "import", "--base-name", "pushed", archive)
+        self.run("images", "push", "--plain-http", target, f"pushed:{tag}")
+        self.run("images", "rm", "--sync", f"pushed:{tag}")
 
     def pull(self, registry: str, name: str, folder: Path) -> None:
         mirrored = "registry.example"
@@ -231,31 +281,30 @@ class Containerd:
             f'[host."http://{registry}"]\ncapabilities = ["pull", "resolve"]\n'
         )
         image = f"{mirrored}/{name}"
-        run(*self._ctr, "images", "pull", "--snapshotter", "native",
+        self.run("images", "pull", "--snapshotter", "native",
             "--hosts-dir", hosts.parent, image)  # fmt: skip
         mount = self._sandbox / f"mount-{folder.name}"
         mount.mkdir(exist_ok=True)
-        run(*self._ctr, "images", "mount", "--snapshotter", "native", image, mount)
+        self.run("images", "mount", "--snapshotter", "native", image, mount)
         try:
             shutil.copytree(mount, folder, symlinks=True)
         finally:
-            run(*self._ctr, "images", "unmount", "--snapshotter", "native", mount)
+            self.run("images", "unmount", "--rm", "--snapshotter", "native", mount)
+        self.run("images", "rm", "--sync", image)
 
     def stop(self) -> None:
         if self._daemon is not None:
             self._daemon.stop()
 
 
-CLIENTS = (Skopeo, Containerd, Docker, Podman)
-
-
-Kind = type[Skopeo] | type[Containerd] | type[Docker] | type[Podman]
+Kind = type[Sandboxed]
+CLIENTS: tuple[Kind, ...] = (Skopeo, Containerd, Docker, Podman)
 
 
 def lacking(kind: Kind) -> list[str]:
     """What ``kind`` of client needs and this machine has not; root included."""
     missing = [word for word in kind.needs if shutil.which(word) is None]
-    if kind is not Skopeo and os.geteuid() != 0:
+    if not issubclass(kind, Skopeo) and os.geteuid() != 0:
         missing.append("root")
     return missing
 

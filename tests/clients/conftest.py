@@ -1,0 +1,60 @@
+"""A cluster of real processes, an image, and the clients, once for each file of tests."""
+
+import sysconfig
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oci_image import Image, Layer, build
+from registry_clients import contents, unpack
+from support.clients import Clients
+from support.cluster import content, up
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("clients")
+
+
+@pytest.fixture(scope="module")
+def cluster(folder: Path) -> Iterator[dict[str, Any]]:
+    with up(folder / "cluster", "--agents", "2") as document:
+        yield document
+
+
+@pytest.fixture(scope="module")
+def proxy(cluster: dict[str, Any]) -> str:
+    return str(cluster["proxy"])
+
+
+@pytest.fixture(scope="module")
+def agent(cluster: dict[str, Any]) -> str:
+    return str(cluster["agents"][0]["http"])
+
+
+@pytest.fixture(scope="module")
+def clients(folder: Path) -> Iterator[Clients]:
+    with ExitStack() as stack:
+        yield Clients(folder / "sandboxes", stack)
+
+
+@pytest.fixture(scope="module")
+def image(folder: Path) -> Image:
+    """Three layers: two of many small files, one of 5 MiB that do not compress."""
+    (folder / "large.bin").write_bytes(content(5 << 20, 1))
+    library = Path(sysconfig.get_paths()["stdlib"])
+    layers = [
+        Layer(library / "asyncio", "asyncio", compressed=True),
+        Layer(library / "json", "json", compressed=True),
+        Layer(folder / "large.bin", "data", compressed=True),
+    ]
+    return build(folder / "image", "v1", layers)
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path, image: Image) -> dict[str, str]:
+    unpack(image.folder, folder / "expected")
+    return contents(folder / "expected")

@@ -1,0 +1,101 @@
+"""A front that breaks a connection: TCP to a registry, reset once so many bytes went up."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self
+
+CHUNK_BYTES = 16 * 1024
+RESET = struct.pack("ii", 1, 0)
+
+
+class Cutting:
+    """Relays to ``address`` (host:port) on a port of its own.
+
+    The connection that brings the ``after_bytes``-th byte of all is reset on both sides, as if the
+    network had died; others, and all that come later, are left alone. ``first`` may hold the
+    reset back until something has come of the bytes before.
+    """
+
+    def __init__(
+        self, address: str, after_bytes: int, first: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._host, _, port = address.rpartition(":")
+        self._port = int(port)
+        self._left_bytes = after_bytes
+        self._first = first
+        self.cut = False
+        self._server: asyncio.Server | None = None
+        self._relays: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        assert self._server is not None
+        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        assert self._server is not None
+        self._server.close()
+        for relay in self._relays:
+            relay.cancel()
+        await asyncio.gather(*self._relays, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relay = asyncio.get_running_loop().create_task(self._relay(reader, writer))
+        self._relays.add(relay)
+        relay.add_done_callback(self._relays.discard)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upper_reader, upper_writer = await asyncio.open_connection(self._host, self._port)
+        down = asyncio.get_running_loop().create_task(_copy(upper_reader, writer))
+        try:
+            await self._up(reader, writer, upper_writer)
+            await down
+        except (ConnectionError, OSError):
+            pass
+        finally:
+            down.cancel()
+            await asyncio.gather(down, return_exceptions=True)
+            for one in (writer, upper_writer):
+                one.transport.abort()
+
+    async def _up(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
+        upper: asyncio.StreamWriter,
+    ) -> None:  # fmt: skip
+        while chunk := await reader.read(CHUNK_BYTES):
+            self._left_bytes -= len(chunk)
+            if self._left_bytes <= 0 and not self.cut:
+                self.cut = True
+                if self._first is not None:
+                    await self._first()
+                for one in (writer, upper):
+                    _reset(one)
+                raise ConnectionResetError
+            upper.write(chunk)
+            await upper.drain()
+        upper.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    plain: socket.socket = writer.get_extra_info("socket")
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    writer.transport.abort()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while chunk := await reader.read(CHUNK_BYTES):
+        writer.write(chunk)
+        await writer.drain()
+    writer.write_eof()
