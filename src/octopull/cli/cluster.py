@@ -1,7 +1,7 @@
 """The embedded cluster: all services in one process, wired to each other."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 from octopull.cli.serve import Run
 from octopull.config.services import (
     AgentConfig,
+    GcSettings,
     Listen,
     OriginConfig,
     PeerSettings,
@@ -17,6 +18,7 @@ from octopull.config.services import (
     TagIndexConfig,
     TrackerConfig,
 )  # fmt: skip
+from octopull.config.upstreams import UpstreamSettings
 from octopull.http.serving import Listening
 from octopull.services.agent.app import run as run_agent
 from octopull.services.origin.app import run as run_origin
@@ -25,6 +27,7 @@ from octopull.services.tag_index.app import run as run_tag_index
 from octopull.services.tracker.app import run as run_tracker
 
 AGENTS_MAX = 50
+COLLECT_EVERY_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,12 @@ class Ports:
 
 
 @asynccontextmanager
-async def running(data: Path, agents: int, ports: Ports) -> AsyncIterator[Cluster]:
+async def running(
+    data: Path, agents: int, ports: Ports, upstreams: Sequence[UpstreamSettings] = ()
+) -> AsyncIterator[Cluster]:
     """A whole cluster with its data under ``data``, until the block ends.
+
+    The images of ``upstreams`` are fetched when they are asked for.
 
     Raises:
         Unavailable: an address is taken, or the data folder can't be had.
@@ -84,7 +91,7 @@ async def running(data: Path, agents: int, ports: Ports) -> AsyncIterator[Cluste
             return await ready
 
         try:
-            yield await _start_all(start, data, agents, ports)
+            yield await _start_all(start, data, agents, ports, list(upstreams))
         finally:
             stop.set()
 
@@ -100,26 +107,29 @@ async def _run(
 
 
 async def _start_all(
-    start: Callable[[Run, object], Any], data: Path, agents: int, ports: Ports
-) -> Cluster:
+    start: Callable[[Run, object], Any], data: Path, agents: int, ports: Ports,
+    upstreams: list[UpstreamSettings],
+) -> Cluster:  # fmt: skip
     origin = await start(
         run_origin,
         OriginConfig(data=str(data / "origin"), listen=ports.at(10), peer=ports.peer_at(11),
-                     replicas=1),
+                     replicas=1, upstreams=upstreams),
     )  # fmt: skip
     origins = [origin.address]
     tracker = await start(
-        run_tracker, TrackerConfig(origins=origins, listen=ports.at(20), replicas=1)
+        run_tracker,
+        TrackerConfig(origins=origins, listen=ports.at(20), replicas=1, upstreams=upstreams),
     )
     tag_index = await start(
         run_tag_index,
         TagIndexConfig(data=str(data / "tag-index"), origins=origins, listen=ports.at(30),
-                       replicas=1),
+                       replicas=1, gc=GcSettings(every_s=COLLECT_EVERY_S),
+                       upstreams=upstreams),
     )  # fmt: skip
     proxy = await start(
         run_proxy,
         ProxyConfig(origins=origins, tag_indexes=[tag_index.address], listen=ports.at(0),
-                    replicas=1),
+                    trackers=[tracker.address], replicas=1, upstreams=upstreams),
     )  # fmt: skip
     started = [
         await start(
@@ -128,8 +138,12 @@ async def _start_all(
                 data=str(data / f"agent-{number}"),
                 trackers=[tracker.address],
                 tag_indexes=[tag_index.address],
+                deletions_s=2.0,
+                heartbeat_s=1.0,
+                labels={"agent": str(number)},
                 listen=ports.at(100 + number),
                 peer=ports.peer_at(200 + number),
+                upstreams=upstreams,
             ),
         )
         for number in range(1, agents + 1)

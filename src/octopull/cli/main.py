@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from octopull.cli.gc import gc
+from octopull.cli.preheat import preheat
 from octopull.cli.pull import pull
 from octopull.cli.push import push
 from octopull.cli.replay import replay
@@ -18,6 +20,8 @@ Examples:
   octopull up                                  a whole cluster on this machine
   octopull push ./layout demo:v1               an OCI layout folder or tar into it
   octopull pull demo:v1 ./demo                 out of it, through the first agent
+  octopull preheat demo:v1                     onto every host, before it is needed
+  octopull gc --dry-run                        what no manifest refers to
   octopull agent --config agent.yaml           one service of a real cluster
   octopull sim --hosts 1000                    a swarm on virtual time
 """
@@ -29,7 +33,7 @@ def octopull() -> None:
     """A P2P-powered container registry: push once, pull on every host at its link's speed."""
 
 
-for verb in (up, push, pull, status, replay, sim, *SERVICES):
+for verb in (up, push, pull, preheat, gc, status, replay, sim, *SERVICES):
     octopull.add_command(verb)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from octopull.cli.install_mirror import install_mirror
 from octopull.config import load
 from octopull.config.services import (
     AgentConfig,
@@ -54,27 +55,45 @@ async def _serve(run: Run, config: object) -> None:
     await run(config, started, stop)
 
 
-def _command(name: str, section: str, shape: type[Any], run: Run, purpose: str) -> click.Command:
+def _command(
+    name: str, section: str, shape: type[Any], run: Run, purpose: str, *verbs: click.Command
+) -> click.Command:
+    """The verb that runs a service; ``verbs`` stand behind it and take no config."""
+
     @click.option(
         "--config", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        required=True, help=f"YAML file with a section '{section}'.",
+        required=not verbs, help=f"YAML file with a section '{section}'.",
     )  # fmt: skip
     @click.option("--log-level", default="info", show_default=True,
                   type=click.Choice(["debug", "info", "warning", "error"]))  # fmt: skip
     @click.option("--log-format", default="json", show_default=True,
                   type=click.Choice([form.value for form in LogFormat]))  # fmt: skip
-    def command(path: Path, log_level: str, log_format: str) -> None:
+    @click.pass_context
+    def command(context: click.Context, path: Path | None, log_level: str, log_format: str) -> None:
+        if context.invoked_subcommand is not None:
+            if path is not None:
+                raise click.UsageError(f"{context.invoked_subcommand} takes no --config")
+            return
+        if path is None:
+            config = next(one for one in context.command.params if one.name == "path")
+            raise click.MissingParameter(ctx=context, param=config)
         logs.configure(log_level, LogFormat(log_format))
         config = load.load(shape, section, load.read(path), os.environ)
         asyncio.run(_serve(run, config))
 
     epilog = f"Example: octopull {name} --config {section}.yaml"
-    return click.command(name, help=purpose, epilog=epilog)(command)
+    if not verbs:
+        return click.command(name, help=purpose, epilog=epilog)(command)
+    group = click.group(name, invoke_without_command=True, help=purpose, epilog=epilog,
+                        subcommand_metavar="[COMMAND]")(command)  # fmt: skip
+    for verb in verbs:
+        group.add_command(verb)
+    return group
 
 
 SERVICES = [
     _command("agent", "agent", AgentConfig, run_agent,
-             "Run an agent: the pull API of one host, fed by the swarm."),
+             "Run an agent: the pull API of one host, fed by the swarm.", install_mirror),
     _command("origin", "origin", OriginConfig, run_origin,
              "Run an origin: durable blobs, their metainfo, and seeds."),
     _command("tracker", "tracker", TrackerConfig, run_tracker,
