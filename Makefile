@@ -5,7 +5,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients-installed demo test check sim clients faults format bench-dataplane bench-bounds bench-swarm
+.PHONY: help setup clients-installed demo test check sim clients clients-large golden conformance faults format bench-dataplane bench-bounds bench-swarm
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s'|'
@@ -38,6 +38,16 @@ sim: setup ## a seeded swarm on virtual time; ARGS="--hosts 1000 --seed 7"
 
 clients: setup clients-installed ## the matrix of real clients alone
 	$(RUN)/pytest tests/clients
+
+clients-large: setup clients-installed ## a layer of 5 GiB through proxy and agent: minutes, and 20 GB of disk
+	OCTOPULL_LARGE=1 $(RUN)/pytest tests/clients -k gibibytes
+
+golden: setup clients-installed ## record anew what real clients ask and are told: tests/golden
+	PYTHONPATH=examples:tests $(RUN)/python tests/clients/record.py
+
+conformance: setup ## the registry API against the specification's every requirement; writes docs/conformance.md
+	$(RUN)/pytest tests/conformance
+	PYTHONPATH=tests $(RUN)/python -m conformance.table
 
 faults: setup ## killed processes and damaged disks alone
 	$(RUN)/pytest tests/faults
