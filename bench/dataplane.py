@@ -13,11 +13,11 @@ import click
 from harness import rivals
 from harness.pairs import Line, Result, measure
 from harness.report import save, show
-from lines import announcing, images, limiting, pulling, pushing, serving
+from lines import announcing, images, limiting, listing, pulling, pushing, serving
 
 LINES = [
     *serving.LINES, *pulling.LINES, *pushing.LINES, *announcing.LINES, *images.LINES,
-    *limiting.LINES,
+    *limiting.LINES, *listing.LINES,
 ]  # fmt: skip
 NEEDS = ("nginx", "docker-registry", "curl", "sha256sum", "skopeo", "ctr", "containerd", "ip",
          "tc", "openssl")  # fmt: skip
