@@ -24,6 +24,12 @@ PEER_BYTES_WASTED = Counter(
 PEER_CONNECTIONS = Gauge("octopull_peer_connections", "Open peer connections.")
 SWARMS = Gauge("octopull_swarms", "Swarms this process takes part in.")
 BLOBS_EVICTED = Counter("octopull_blobs_evicted_total", "Blobs evicted from the cache.")
+PREHEATS = Counter("octopull_preheats_total", "Preheats that this agent ended.", ["outcome"])
+BLOBS_COLLECTED = Counter("octopull_collected_blobs_total", "Blobs taken by garbage collection.")
+BYTES_COLLECTED = Counter("octopull_collected_bytes_total", "Their bytes.")
+UPSTREAM_BYTES = Counter(
+    "octopull_upstream_received_bytes_total", "Blob bytes fetched from upstreams.", ["upstream"]
+)
 REPLICAS_FAILED = Counter("octopull_replicas_failed_total", "Copies to an owner that failed.")
 
 
