@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from octopull.kernel.errors import Misuse
 from octopull.kernel.units import MIB
+from octopull.sim.command import command
 from octopull.sim.report import Report, measure
 from octopull.sim.samples import PER_BOUND, Sampler
 from octopull.sim.scenario import Arrival, Scenario
@@ -66,6 +69,7 @@ def test_samples_end_when_all_are_done() -> None:
 
 
 SCRIPT = """
+from octopull.kernel.errors import Misuse
 from octopull.kernel.units import MIB
 from octopull.sim.scenario import FaultKind, Scenario
 from octopull.sim.world import World
@@ -87,3 +91,33 @@ def test_one_seed_gives_one_transcript_under_any_hash_seed() -> None:
     ]  # fmt: skip
     said = [run.communicate()[0] for run in runs]
     assert said[0] == said[1] != ""
+
+
+def test_hosts_that_pick_pull_their_own_blobs_from_their_holders_alone() -> None:
+    scenario = Scenario(
+        hosts=12, blobs=(8 * MIB,), times=30, pick=4, origins=3, replicas=2, piece_length=MIB // 4,
+        seed=5,
+    )  # fmt: skip
+    world = World(scenario)
+    world.run()
+    agents = world.hosts[scenario.origins :]
+    assert {len(host.swarms) for host in agents} == {4}
+    assert len({frozenset(host.swarms) for host in agents}) > 6
+    held = [set(host.swarms) for host in world.hosts[: scenario.origins]]
+    assert all(sum(blob in one for one in held) == 2 for blob in range(30))
+    report = measure(world)
+    assert 0 <= report.wasted_share < 0.1
+    # A host's first announce carries all its swarms; those that follow, a whole one each.
+    assert report.tracker_requests <= 12 * (1 + 4)
+
+
+def test_a_scenario_that_picks_is_repeated_by_its_command() -> None:
+    scenario = Scenario(hosts=5, blobs=(MIB,), times=7, pick=3, origins=2, replicas=1)
+    assert "--times 7 --pick 3" in command(scenario)
+    assert "--replicas 1" in command(scenario)
+
+
+@pytest.mark.parametrize("wrong", [{"pick": 3}, {"pick": 0}, {"times": 0}, {"replicas": 2}])
+def test_a_host_pulls_no_blob_twice(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Misuse):
+        Scenario(blobs=(MIB, MIB), **wrong)

@@ -20,6 +20,7 @@ from octopull.sim.scenario import Arrival, FaultKind, Scenario
 from octopull.sim.world import World
 
 HOSTS_MAX = 100_000
+BLOBS_MAX = 100_000
 STORY_LINES = 50
 CHECK_EVERY = 8
 """Events of a swarm between two checks, if it is checked closely."""
@@ -29,6 +30,7 @@ Examples:
   octopull sim                                       100 hosts, 256 MiB, 1 Gbit/s
   octopull sim --hosts 15000 --blob 3GiB --rate 10Gbit/s --plot swarm.svg
   octopull sim --hosts 200 --faults mix --seeds 200 --processes 2 --check
+  octopull sim --hosts 2000 --blob 550MB --times 20000 --pick 10 --origins 40 --replicas 2
   octopull sim --hosts 40 --faults liar,partition --seed 7 --check --json -
 """
 
@@ -56,11 +58,17 @@ class Faults(click.ParamType[frozenset[FaultKind]]):
 @click.option("--hosts", default=100, show_default=True, type=click.IntRange(1, HOSTS_MAX))
 @click.option("--blob", "blobs", multiple=True, type=Size(), default=[f"{256 * MIB}"],
               help="Size of a blob that every host pulls; may be given several times.  [256MiB]")  # fmt: skip
+@click.option("--times", default=1, show_default=True, type=click.IntRange(1, BLOBS_MAX),
+              help="So many blobs of each size.")  # fmt: skip
+@click.option("--pick", type=click.IntRange(1, BLOBS_MAX),
+              help="Blobs that each host pulls, drawn by chance.  [all]")  # fmt: skip
 @click.option("--piece", "piece_length", type=Size(),
               help="Piece length, a power of two.  [by the blob's size]")  # fmt: skip
 @click.option("--rate", type=Rate(), default="1Gbit/s", show_default=True,
               help="Payload of each direction of a host's link: 10Gbit/s, 300MB/s.")  # fmt: skip
 @click.option("--origins", default=1, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--replicas", type=click.IntRange(1, 1000),
+              help="Origins that hold each blob.  [all]")  # fmt: skip
 @click.option("--origin-rate", type=Rate(), help="As --rate, for origins.  [as the hosts']")
 @click.option("--zones", default=1, show_default=True, type=click.IntRange(1, 1000),
               help="Zones that hosts and origins are dealt out to.")  # fmt: skip
@@ -106,8 +114,8 @@ def sim(**options: Any) -> None:
 
 def _scenario(options: dict[str, Any], seed: int) -> Scenario:
     arrival = Arrival(options["arrival"])
-    same = ("hosts", "blobs", "piece_length", "rate", "origins", "origin_rate", "zones",
-            "slow_share", "faults")  # fmt: skip
+    same = ("hosts", "blobs", "times", "pick", "piece_length", "rate", "origins", "replicas",
+            "origin_rate", "zones", "slow_share", "faults")  # fmt: skip
     try:
         scenario = Scenario(**{name: options[name] for name in same}, arrival=arrival, seed=seed)
         arrival_s = options["arrival_s"]

@@ -94,7 +94,9 @@ class Progress:
     def _share(self) -> float:
         world = self._world
         received = sum(host.link.received for host in world.hosts)
-        return min(received / (sum(world.scenario.blobs) * world.scenario.hosts), 1.0)
+        return min(
+            received / (world.scenario.size * world.scenario.share * world.scenario.hosts), 1.0
+        )
 
 
 def _rewrite(line: str) -> None:

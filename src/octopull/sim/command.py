@@ -37,11 +37,17 @@ def command(scenario: Scenario) -> str:
     plain = Scenario()
     words = ["octopull sim", f"--hosts {scenario.hosts}"]
     words += [f"--blob {size_text(size)}" for size in scenario.blobs]
+    if scenario.times != plain.times:
+        words.append(f"--times {scenario.times}")
+    if scenario.pick is not None:
+        words.append(f"--pick {scenario.pick}")
     if scenario.piece_length is not None:
         words.append(f"--piece {size_text(scenario.piece_length)}")
     words.append(f"--rate {rate_text(scenario.rate)}")
     if scenario.origins != plain.origins:
         words.append(f"--origins {scenario.origins}")
+    if scenario.replicas is not None:
+        words.append(f"--replicas {scenario.replicas}")
     if scenario.origin_rate is not None:
         words.append(f"--origin-rate {rate_text(scenario.origin_rate)}")
     if scenario.zones != plain.zones:

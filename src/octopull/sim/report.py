@@ -59,19 +59,20 @@ def measure(world: World) -> Report:
     scenario, bound_s = world.scenario, world.scenario.bound_s
     origins = world.hosts[: scenario.origins]
     counted = [host for host in world.hosts if host.counts]
-    size = sum(scenario.blobs)
+    size = scenario.size
     sent = sum(host.link.sent for host in world.hosts)
     from_origins = sum(host.link.sent for host in origins)
     received = sum(host.link.received - host.wiped_bytes for host in counted)
-    needed = size * len(counted)
+    needed = sum(swarm.layout.size for host in counted for swarm in host.swarms.values())
     seconds = _quantiles(world)
     requests = world.tracker.requests
+    pulled = scenario.pieces * scenario.share * scenario.hosts
     return Report(
         seed=scenario.seed, bound_s=bound_s, seconds=seconds, over_bound=seconds.over(bound_s),
         origins_share=from_origins / max(sent, 1),
         origins_copies=from_origins / size,
         wasted_share=received / needed - 1,
-        frames_per_piece=sum(h.said for h in world.hosts) / (scenario.pieces * scenario.hosts),
+        frames_per_piece=sum(h.said for h in world.hosts) / pulled,
         tracker_requests=requests.total(),
         tracker_rate_peak=max(requests.values(), default=0),
         tracker_rate_mean=requests.total() / max(world.agenda.now, 1.0),

@@ -64,11 +64,17 @@ class Scenario:
 
     hosts: int = 100
     blobs: tuple[int, ...] = (256 * MIB,)
-    """Sizes (bytes) of the blobs that every host pulls."""
+    """Sizes (bytes) of the blobs there are."""
+    times: int = 1
+    """So many blobs of each size."""
+    pick: int | None = None
+    """Blobs that each host pulls, drawn by chance; None: all."""
     piece_length: int | None = MIB
     """Bytes; None: as each blob's size asks for."""
     rate: float = 125e6
     origins: int = 1
+    replicas: int | None = None
+    """Origins that hold each blob; None: all."""
     origin_rate: float | None = None
     """None: as the hosts'."""
     slow_share: float = 0.0
@@ -118,6 +124,10 @@ class Scenario:
             raise Misuse("a swarm needs a host and an origin")
         if not self.blobs or min(self.blobs) < 1:
             raise Misuse("there must be something to pull")
+        if self.times < 1 or not 1 <= self.picked <= len(self.blobs) * self.times:
+            raise Misuse("a host pulls one blob at least, and none twice")
+        if self.replicas is not None and not 1 <= self.replicas <= self.origins:
+            raise Misuse("an origin at least holds a blob, and none twice")
         if self.rate <= 0 or (self.origin_rate is not None and self.origin_rate <= 0):
             raise Misuse("a link must carry something")
         if not 0 <= self.slow_share <= 1:
@@ -132,7 +142,28 @@ class Scenario:
     @property
     def layouts(self) -> list[Layout]:
         """How each blob divides into pieces."""
-        return [Layout(size, self.piece_length or piece_length_for(size)) for size in self.blobs]
+        once = [Layout(size, self.piece_length or piece_length_for(size)) for size in self.blobs]
+        return once * self.times
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blobs together."""
+        return sum(self.blobs) * self.times
+
+    @property
+    def picked(self) -> int:
+        """Blobs that each host pulls."""
+        return len(self.blobs) * self.times if self.pick is None else self.pick
+
+    @property
+    def share(self) -> float:
+        """Part of the blobs that a host pulls: in 0..1."""
+        return self.picked / (len(self.blobs) * self.times)
+
+    def holders(self, blob: int) -> list[int]:
+        """The origins, by number, that hold ``blob``."""
+        count = self.replicas or self.origins
+        return sorted((blob + step) % self.origins for step in range(count))
 
     @property
     def parts(self) -> int:
@@ -149,10 +180,12 @@ class Scenario:
         """Seconds that no schedule of whole pieces beats, if all links are equal.
 
         One piece must double its holders ``ceil(log2 hosts)`` times, and all pieces must pass
-        the link of each host.
+        the link of each host. Hosts that pick have the mean of the blobs to pull, among the mean
+        number of hosts.
         """
-        doublings = max(math.ceil(math.log2(self.hosts)), 1)
-        return (self.pieces + doublings - 1) / self.pieces * sum(self.blobs) / self.rate
+        doublings = max(math.ceil(math.log2(max(self.hosts * self.share, 1))), 1)
+        pieces = self.pieces * self.share
+        return (pieces + doublings - 1) / pieces * self.size * self.share / self.rate
 
     @property
     def arrivals_end_s(self) -> float:

@@ -1,6 +1,7 @@
 """Hosts, links, a tracker and an agenda: one run from the first arrival to the last completion."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from struct import Struct
@@ -54,7 +55,7 @@ class World:
         self._transcript = blake2b(digest_size=8)
         plan = faults.plan(scenario)
         self._populate(plan)
-        self.left = sum(host.counts for host in self.hosts) * len(self.layouts)
+        self.left = sum(host.counts for host in self.hosts) * scenario.picked
         for mishap in plan.mishaps:
             self.agenda.at(mishap.at, befall, self, mishap)
 
@@ -62,9 +63,10 @@ class World:
         scenario = self.scenario
         for number in range(scenario.origins):
             host = self._host(number, PeerKind.ORIGIN, scenario.origin_rate or scenario.rate)
-            self.tracker.origins.append(host.peer)
             for blob, layout in enumerate(self.layouts):
-                self.join(host, blob, bitfield.full(layout.count)).start()
+                if number in scenario.holders(blob):
+                    self.tracker.origins[blob].append(host.peer)
+                    self.join(host, blob, bitfield.full(layout.count)).start()
         for number in range(scenario.hosts):
             slow = self.random.random() < scenario.slow_share
             rate = scenario.rate / 10 if slow else scenario.rate
@@ -111,7 +113,10 @@ class World:
 
     def _arrive(self, host: Host) -> None:
         self.started[host.number] = self.agenda.now
-        for blob in range(len(self.layouts)):
+        blobs: Sequence[int] = range(len(self.layouts))
+        if self.scenario.pick is not None:
+            blobs = self.random.sample(blobs, self.scenario.pick)
+        for blob in blobs:
             self.join(host, blob, 0)
         for swarm in host.swarms.values():
             swarm.start()
