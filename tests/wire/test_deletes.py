@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -32,8 +33,8 @@ async def proxy(cluster: Cluster) -> AsyncIterator[Registry]:
         yield Registry(session, cluster.proxy.address)
 
 
-@pytest.fixture
-async def agent(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Registry]:
+@asynccontextmanager
+async def watchful(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Registry]:
     """An agent that looks for deletions all the time."""
     config = AgentConfig(
         data=str(tmp_path / "watchful"),
@@ -47,6 +48,12 @@ async def agent(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Registry]:
         group.create_task(run_agent(config, ready.set_result, stop))
         yield Registry(session, (await ready).address)
         stop.set()
+
+
+@pytest.fixture
+async def agent(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Registry]:
+    async with watchful(cluster, tmp_path) as one:
+        yield one
 
 
 async def push_image(proxy: Registry, repository: str, layer: bytes) -> Digest:
@@ -136,3 +143,38 @@ async def test_an_agent_drops_what_was_deleted_and_serves_what_was_pushed_again(
     await push_image(proxy, "a", layer)
     assert (await agent("GET", manifest_path)).status == 200
     assert (await agent("GET", blob_path)).body == layer
+
+
+async def test_a_restarted_agent_drops_what_was_deleted_meanwhile_and_nothing_else(
+    proxy: Registry, cluster: Cluster, tmp_path: Path
+) -> None:
+    cached = tmp_path / "watchful" / "blobs" / "sha256"
+    early, late = content(300_000, 1), content(300_000, 2)
+    for layer in (early, late):
+        await proxy.push_blob(layer, "a")
+        await proxy.push_blob(layer, "b")
+
+    def has(layer: bytes) -> bool:
+        return bool(list(cached.rglob(Digest.of(layer).hex)))
+
+    async def both() -> bool:
+        return has(early) and has(late)
+
+    async def only_the_early() -> bool:
+        return has(early) and not has(late)
+
+    async def early_dropped() -> bool:
+        return not has(early)
+
+    async with watchful(cluster, tmp_path) as agent:
+        for layer in (early, late):
+            await agent("GET", f"/v2/b/blobs/{Digest.of(layer)}")
+        await until(both, WAIT_S)
+        assert (await proxy("DELETE", f"/v2/a/blobs/{Digest.of(early)}")).status == 202
+        await until(early_dropped, WAIT_S)
+        assert (await agent("GET", f"/v2/b/blobs/{Digest.of(early)}")).body == early
+        await until(both, WAIT_S)
+    assert (await proxy("DELETE", f"/v2/a/blobs/{Digest.of(late)}")).status == 202
+    async with watchful(cluster, tmp_path) as agent:
+        await until(only_the_early, WAIT_S)
+        assert (await agent("GET", f"/v2/a/blobs/{Digest.of(early)}")).status == 404

@@ -132,7 +132,7 @@ async def test_an_interrupt_leaves_the_order_and_says_so(lonely: str) -> None:
         await process.stderr.readline()
         process.send_signal(signal.SIGINT)
         _, told = await process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 130, told
     assert "the order goes on" in told.decode()
     async with aiohttp.ClientSession() as session:
         answer = await Registry(session, lonely)("GET", f"/preheats/{preheat_id}")

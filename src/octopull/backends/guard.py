@@ -5,6 +5,7 @@ elsewhere. An upstream that is such an address itself was chosen by the operator
 """
 
 import ipaddress
+import re
 import socket
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -17,6 +18,7 @@ _METADATA = frozenset(
     ipaddress.ip_address(one)
     for one in ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254")
 )
+_NUMERIC = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*\.?", re.ASCII)
 
 
 class Guard(AbstractResolver):
@@ -81,6 +83,8 @@ class Guard(AbstractResolver):
         return target
 
     def _forbidden(self, host: str) -> bool:
+        if _NUMERIC.fullmatch(host) and _address(host) is None:
+            return True  # Some resolvers read 127.1 or 0x7f000001 as addresses.
         address = _address(host)
         if address is None or (self._at_home and address.is_loopback):
             return False

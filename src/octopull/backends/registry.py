@@ -23,7 +23,7 @@ from octopull.kernel.errors import (
     TooLarge,
     Unavailable,
     UpstreamFailed,
-)  # fmt: skip, UpstreamFailed
+)  # fmt: skip
 from octopull.observability import logs, metrics
 from octopull.oci.manifests import MANIFEST_BYTES_MAX, MediaType
 

@@ -137,8 +137,11 @@ class Requests:
         asked_s = retry_after_s(response.headers.get("Retry-After", ""))
         last = attempt + 1 == ATTEMPTS_MAX
         if last or (asked_s or 0.0) > PAUSE_S_MAX:
-            rests_s = min(REST_S if asked_s is None else asked_s, REST_S_MAX)
-            self._rests_until_s = time.monotonic() + rests_s
+            # One object that can't be had says nothing of the others.
+            rests_s = 0.0
+            if asked_s is not None or response.status in {429, 503}:
+                rests_s = min(REST_S if asked_s is None else asked_s, REST_S_MAX)
+                self._rests_until_s = time.monotonic() + rests_s
             raise Unavailable(f"{self._settings.name} answers with status {response.status}",
                               status=response.status, rests_s=rests_s)  # fmt: skip
         return 2**attempt * random.uniform(0.5, 1.0) if asked_s is None else asked_s

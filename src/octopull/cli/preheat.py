@@ -110,7 +110,7 @@ def preheat(
 
     try:
         done = asyncio.run(_with_http(work))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo("stopped waiting; the order goes on (--cancel takes it back)", err=True)
         raise SystemExit(130) from None
     if not done:

@@ -42,8 +42,9 @@ class OriginCluster:
 
     An upload token names the origin that holds the session by a hash, so a forged token
     can reach no host but these. ``book`` names the tag index that asks, if one does. What no
-    origin has and is of one of ``upstreams`` is fetched from there when it is asked for; whoever asks waits for that
-    as long as it goes on, with ``patience_s`` seconds of silence, or else is told ``Pending``.
+    origin has and is of one of ``upstreams`` is fetched from there when it is asked for; whoever
+    asks waits for that as long as it goes on, with ``patience_s`` seconds of silence, or else
+    is told ``Pending``.
     """
 
     def __init__(

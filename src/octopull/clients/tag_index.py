@@ -31,6 +31,7 @@ DELETED, RESTORED, COLLECTED = "deleted", "restored", "collected"
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a digest in a repository; without a repository: of its bytes."""
 
+    seq: int
     repository: str
     digest: str
     state: str

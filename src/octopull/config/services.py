@@ -196,7 +196,7 @@ class GcSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagIndexConfig:
-    """The tag index: tag to manifest digest."""
+    """The tag index: the book of repositories."""
 
     data: str
     origins: list[str]
@@ -266,5 +266,7 @@ class AgentConfig:
         label.check(self.labels)
         if label.ZONE in self.labels:
             raise Misuse("the zone is set by peer.zone", zone=self.labels[label.ZONE])
+        if self.deletions_s <= 0:
+            raise Misuse("deletions are looked for every so often", deletions_s=self.deletions_s)
         if not 0 < self.heartbeat_s <= INTERVAL_S_MAX:
             raise Misuse("heartbeat_s is at most an hour", heartbeat_s=self.heartbeat_s)

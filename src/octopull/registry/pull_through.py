@@ -30,6 +30,9 @@ def naming(upstreams: Collection[str]) -> Middleware:
                     method=request.method,
                 )
             request.match_info["repository"] = repository
+        elif "tag" in request.match_info:
+            named, colon, tag = request.match_info["tag"].rpartition(":")
+            request.match_info["tag"] = f"{canonical(named, None, upstreams)}{colon}{tag}"
         return await handler(request)
 
     return name

@@ -92,6 +92,9 @@ class DiskStore:
         self.uploads_root = root / "uploads"
         self._pins: dict[Digest, int] = {}
         self._lock = threading.Lock()
+        # Of its own, and never held over the disk: readers end on threads that must not wait.
+        # Taken within ``_lock`` where both are.
+        self._pins_lock = threading.Lock()
         with disk_faults("opening the store"):
             for folder in (self.partial_root, self.uploads_root):
                 durable.make_folder(folder)
@@ -134,12 +137,13 @@ class DiskStore:
             except BaseException:
                 os.close(fd)
                 raise
-            self._pins[digest] = self._pins.get(digest, 0) + 1
+            with self._pins_lock:
+                self._pins[digest] = self._pins.get(digest, 0) + 1
             return blob
 
     def unpin(self, digest: Digest) -> None:
         """One reader fewer; called by ``BlobFile.close``."""
-        with self._lock:
+        with self._pins_lock:
             self._pins[digest] -= 1
             if not self._pins[digest]:
                 del self._pins[digest]
@@ -217,12 +221,13 @@ class DiskStore:
             with self._lock:
                 if lone:
                     durable.put(sides.lone(target), b"")
-                if self._touch(target) is not None:
+                if self._touch(target) is None:
+                    durable.put(sides.meta(target), metainfo.encode())
+                    self._touch(file)
+                    file.rename(target)
+                else:
                     file.unlink(missing_ok=True)
-                    return
-                durable.put(sides.meta(target), metainfo.encode())
-                self._touch(file)
-                file.rename(target)
+            # In either case: who put it there may not have come so far yet.
             durable.sync_folder(target.parent)
 
     def delete(self, digest: Digest) -> None:

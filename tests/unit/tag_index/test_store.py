@@ -202,10 +202,17 @@ def test_the_feed_tells_the_last_state_of_each_digest_in_order(store: TagStore) 
         ("a", str(one), RESTORED), ("a", str(two), RESTORED)]  # fmt: skip
     store.collected([digest("three")])
     assert states(store)[-1] == ("", str(digest("three")), COLLECTED)
-    assert store.deletions.after(seen.epoch, 99).changes == []
+    assert store.deletions.after(seen.epoch, 5).changes == []
     assert len(states(store, "another history", 99)) == 3
 
 
 def test_restoring_what_was_not_deleted_writes_nothing(store: TagStore) -> None:
     store.deletions.restore("a", [digest("one")])
     assert states(store) == []
+
+
+def test_a_follower_of_numbers_to_come_begins_anew(store: TagStore) -> None:
+    store.deletions.add("a", digest("one"))
+    told = store.deletions.after("", 0)
+    ahead = store.deletions.after(told.epoch, told.seq + 5)
+    assert (ahead.changes, ahead.seq) == (told.changes, told.seq)

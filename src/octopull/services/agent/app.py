@@ -66,7 +66,7 @@ async def run(
             if upstreams := names_of(config.upstreams):
                 app.middlewares.append(naming(upstreams))
             Api(blobs, tags, node, store).add_to(app)
-            deletions = Deletions(tags, blobs, config.deletions_s)
+            deletions = Deletions(tags, blobs, config.deletions_s, root / "deletions.json")
             RegistryApi(blobs, tags, deletions).add_to(app)
             add_bandwidth_routes(app, node.bandwidth)
             tasks.start(_evict(store, blobs, config.cache), "evict")

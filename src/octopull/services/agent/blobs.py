@@ -173,6 +173,11 @@ class Blobs:
         download = self._downloads.get(digest)
         return 0 if download is None else download.arrived_bytes
 
+    def is_arriving(self, digest: Digest) -> bool:
+        """Whether the blob is on its way to the store."""
+        download = self._downloads.get(digest)
+        return digest in self._starting or (download is not None and not download.committed)
+
     async def delete(self, digest: Digest) -> None:
         """Drop the blob from this host.
 

@@ -7,23 +7,37 @@ that was deleted from one repository leaves the cache whole; for another it is f
 import asyncio
 import random
 from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
 
 from octopull.clients.tag_index import DELETED, RESTORED, Change, TagIndex
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault, InvalidDigest, NotFound, Unavailable
 from octopull.observability import logs
 from octopull.services.agent.blobs import Blobs
+from octopull.storage import durable
+from octopull.storage.durable import disk_faults
 
 log = logs.get("agent")
 DELETED_MAX = 100_000
 """Deletions remembered; beyond it the oldest are, and their content may be fetched again."""
 
 
+class _Place(msgspec.Struct, frozen=True, kw_only=True):
+    """In which history, and up to which of its numbers, the cache was cleared."""
+
+    epoch: str
+    seq: int
+
+
 class Deletions:
     """The follower; ``follow`` runs beside the agent's servers."""
 
-    def __init__(self, tags: TagIndex, blobs: Blobs, every_s: float) -> None:
+    def __init__(self, tags: TagIndex, blobs: Blobs, every_s: float, state: Path) -> None:
         self._tags = tags
+        self._state = state
+        self._dropped = _Place(epoch="", seq=0)
         self._blobs = blobs
         self._every_s = every_s
         self._epoch = ""
@@ -53,6 +67,7 @@ class Deletions:
         """Look now and every ``every_s`` seconds, until cancelled."""
         # Many agents start at once; their questions should not come at once for ever.
         pause_s = random.uniform(0.0, self._every_s)
+        self._dropped = await asyncio.to_thread(_load, self._state)
         while True:
             try:
                 await self.look()
@@ -77,6 +92,14 @@ class Deletions:
                 break
             self._take(found.changes)
         await self._drop()
+        place = _Place(epoch=self._epoch, seq=self._seq)
+        if not self._dropping and place != self._dropped:
+            await asyncio.to_thread(_save, self._state, place)
+            self._dropped = place
+
+    def _is_news(self, change: Change) -> bool:
+        """Whether it is beyond what was dropped before this agent was started last."""
+        return self._epoch != self._dropped.epoch or change.seq > self._dropped.seq
 
     def _take(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -90,7 +113,7 @@ class Deletions:
                 continue  # Of an index that knows more algorithms than we do.
             if change.state == RESTORED:
                 self._dropping.pop(digest, None)
-            else:
+            elif self._is_news(change) and len(self._dropping) < DELETED_MAX:
                 self._dropping[digest] = None
         while len(self._deleted) > DELETED_MAX:
             del self._deleted[next(iter(self._deleted))]
@@ -98,6 +121,8 @@ class Deletions:
     async def _drop(self) -> None:
         """Drop what nobody reads; what is being read is tried again at the next look."""
         for digest in list(self._dropping):
+            if self._blobs.is_arriving(digest):
+                continue
             try:
                 await self._blobs.delete(digest)
                 log.info("blob.dropped", digest=digest.short)
@@ -107,3 +132,16 @@ class Deletions:
                 log.info("blob.stays", digest=digest.short, reason=str(fault))
                 continue
             self._dropping.pop(digest, None)
+
+
+def _load(path: Path) -> _Place:
+    """Where an earlier process was; the beginning, if that can't be told."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Place)
+    except (OSError, msgspec.DecodeError):
+        return _Place(epoch="", seq=0)
+
+
+def _save(path: Path, place: _Place) -> None:
+    with disk_faults("remembering what was deleted"):
+        durable.put(path, msgspec.json.encode(place))

@@ -50,7 +50,7 @@ class RegistryApi:
                 return not_modified(digest)
             content = await self._blobs.read(repository, digest, MANIFEST_BYTES_MAX)
             manifest = parse(content, None)
-        except (NotFound, TooLarge, InvalidManifest) as fault:
+        except (NotFound, TooLarge, InvalidManifest, Unsupported) as fault:
             raise targets.no_manifest() from fault
         self._blobs.expect(repository, [one.digest for one in manifest.references])
         headers = {

@@ -112,7 +112,8 @@ def _seconds(text: str) -> float:
 
 def _count(request: web.Request) -> int:
     text = request.query.get("n", str(DIGESTS_MAX))
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= DIGESTS_MAX:
+    number = text.isascii() and text.isdecimal() and len(text) <= len(str(DIGESTS_MAX))
+    if not number or not 1 <= int(text) <= DIGESTS_MAX:
         raise Misuse("n is a number of blobs", most=DIGESTS_MAX)
     return int(text)
 

@@ -15,6 +15,7 @@ from octopull.kernel.errors import (
     Misuse,
     NotFound,
     TooLarge,
+    Unsupported,
 )  # fmt: skip
 from octopull.kernel.names import TagName
 from octopull.oci.manifests import MANIFEST_BYTES_MAX, Manifest, media_type_of, parse
@@ -46,7 +47,7 @@ class ManifestsApi:
                 return not_modified(digest)
             content = await self._origins.read(repository, digest, MANIFEST_BYTES_MAX)
             headers = {**about(digest), **staleness(found), "Content-Type": media_type_of(content)}
-        except (NotFound, TooLarge, InvalidManifest) as fault:
+        except (NotFound, TooLarge, InvalidManifest, Unsupported) as fault:
             raise targets.no_manifest() from fault
         return web.Response(body=content, headers=headers)
 

@@ -12,7 +12,7 @@ from octopull.kernel.digest import Digest
 from octopull.services.tag_index.database import Database
 
 KEPT_S = 7 * 86400.0
-"""Rows that forbid nothing leave the feed after this; followers away for longer begin anew."""
+"""Rows that forbid nothing leave the feed after this; who is away for longer drops less."""
 
 CHANGES_MAX = 1000
 """Rows in one answer."""
@@ -53,15 +53,20 @@ class Deletions:
 
     def after(self, epoch: str, seq: int) -> Changes:
         """Up to ``CHANGES_MAX`` rows behind ``seq``; all from the start for another epoch."""
-        since = seq if epoch == self._db.epoch else 0
+        numbers = self._db.read("SELECT seq FROM sqlite_sequence WHERE name = 'deletions'")
+        last = numbers[0][0] if numbers else 0
+        # A number beyond ours is of a file that was set back: its follower begins anew.
+        since = seq if epoch == self._db.epoch and seq <= last else 0
         rows = self._db.read(
             "SELECT seq, repository, digest, state FROM deletions WHERE seq > ? "
             "ORDER BY seq LIMIT ?",
             since, CHANGES_MAX,
         )  # fmt: skip
-        changes = [Change(repository=row[1], digest=row[2], state=row[3]) for row in rows]
-        last = int(rows[-1][0]) if rows else since
-        return Changes(epoch=self._db.epoch, seq=last, changes=changes)
+        changes = [
+            Change(seq=row[0], repository=row[1], digest=row[2], state=row[3]) for row in rows
+        ]
+        end = int(rows[-1][0]) if rows else since
+        return Changes(epoch=self._db.epoch, seq=end, changes=changes)
 
     def _put(self, repository: str, digest: Digest, state: str) -> None:
         self._db.run(

@@ -1,5 +1,6 @@
 """All that a manifest leads to: nested indexes to their last layer, and whether it is there."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 
@@ -11,9 +12,25 @@ from octopull.services.tag_index.store import Pushed
 
 DEPTH_MAX = 8
 MANIFESTS_MAX = 1000
+WALK_S = 55.0
+"""Less than the proxy waits for an answer (``clients/tag_index.py``), and than collection does."""
 
 
 async def walk(origins: OriginCluster, namespace: str, digest: Digest) -> list[Pushed]:
+    """As ``_walk``, within ``WALK_S``.
+
+    Raises:
+        as ``_walk``; Unavailable: it takes too long.
+
+    """
+    try:
+        async with asyncio.timeout(WALK_S):
+            return await _walk(origins, namespace, digest)
+    except TimeoutError as error:
+        raise Unavailable("the manifest takes too long to check", most_s=WALK_S) from error
+
+
+async def _walk(origins: OriginCluster, namespace: str, digest: Digest) -> list[Pushed]:
     """The manifest ``digest`` and those it leads to, itself first.
 
     All they refer to is kept at the origins: whoever records them soon afterwards need not
@@ -27,10 +44,10 @@ async def walk(origins: OriginCluster, namespace: str, digest: Digest) -> list[P
     found: dict[Digest, Pushed] = {}
     level = [digest]
     for _ in range(DEPTH_MAX):
+        if len(found) + len(level) > MANIFESTS_MAX:
+            raise InvalidManifest("refers to too many manifests", most=MANIFESTS_MAX)
         for one in level:
             found[one] = await _read(origins, namespace, one)
-        if len(found) > MANIFESTS_MAX:
-            raise InvalidManifest("refers to too many manifests", most=MANIFESTS_MAX)
         level = list(_below(found, level))
         if not level:
             break

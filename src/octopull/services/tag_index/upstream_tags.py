@@ -41,6 +41,9 @@ FAILED_S = 5.0
 """How long a failure counts at most; a tag's own time if that is less."""
 
 CHECKS_MAX = 100_000
+UNDER_WAY_MAX = 200
+"""Checks at once: made-up tags must not keep real ones waiting for long."""
+
 BELOW_MAX = 200
 """Manifests of an index whose references are recorded."""
 
@@ -85,6 +88,7 @@ class UpstreamTags:
         self._stored = stored
         self._upstreams = upstreams
         self._tasks = tasks
+        self._under_way = 0
         self._checks: OrderedDict[TagName, Check] = OrderedDict()
         self._recorded: OrderedDict[TagName, list[Digest]] = OrderedDict()
 
@@ -115,6 +119,9 @@ class UpstreamTags:
         return check.resolution(known)
 
     def _begin(self, name: TagName) -> Check:
+        if self._under_way >= UNDER_WAY_MAX:
+            raise Unavailable("too many tags are being checked", most=UNDER_WAY_MAX)
+        self._under_way += 1
         check = Check()
         self._checks[name] = check
         self._checks.move_to_end(name)
@@ -141,6 +148,7 @@ class UpstreamTags:
             check.fault = Unavailable("the check was broken off")
             raise
         finally:
+            self._under_way -= 1
             check.until_s = time.monotonic() + hold_s
             check.over.set()
 

@@ -1,6 +1,7 @@
 """What a tracker learns from origins and keeps for a while: metainfo, and where they listen."""
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 
@@ -9,7 +10,7 @@ import msgspec
 from octopull.blob import start
 from octopull.clients.origin import OriginCluster
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Fault
+from octopull.kernel.errors import Fault, NotFound, Pending, Unavailable
 from octopull.kernel.peers import Peer
 from octopull.observability import logs
 from octopull.storage.memory import MemoryCache
@@ -23,15 +24,23 @@ TOLD_S = 1.0
 
 TOLD_MAX = 10_000
 
+FRESH_S = 60.0
+"""How long metainfo and starts count: after that a collected blob is no longer told of."""
+
+LEARNT_MAX = 1_000_000
+
 
 class MetainfoCache:
     """Encoded metainfo and starts, which never change; the least recently used go first.
 
-    One question per digest is under way at a time, however many ask.
+    One question per digest is under way at a time, however many ask. What was learnt counts
+    for ``fresh_s``: a blob may be collected meanwhile. While origins are silent, it counts on.
     """
 
-    def __init__(self, origins: OriginCluster, bytes_max: int) -> None:
+    def __init__(self, origins: OriginCluster, bytes_max: int, fresh_s: float = FRESH_S) -> None:
         self._origins = origins
+        self._fresh_s = fresh_s
+        self._learnt_s: dict[Digest, float] = {}
         self._metainfo: MemoryCache[bytes] = MemoryCache(bytes_max // 2)
         self._starts: MemoryCache[bytes] = MemoryCache(bytes_max // 2)
         self._asking: dict[Digest, asyncio.Task[bytes]] = {}
@@ -45,26 +54,52 @@ class MetainfoCache:
 
         """
         kept = self._metainfo.get(digest)
-        if kept is not None:
+        if kept is not None and self._is_fresh(digest):
             return kept
         asking = self._asking.get(digest)
         if asking is None:
             asking = asyncio.get_running_loop().create_task(self._ask(namespace, digest))
             self._asking[digest] = asking
             asking.add_done_callback(lambda task: self._answered(digest, task))
-        return await asyncio.shield(asking)
+        try:
+            return await asyncio.shield(asking)
+        except Pending:
+            raise
+        except Unavailable:
+            if kept is None:
+                raise
+            return kept
+
+    def _is_fresh(self, digest: Digest) -> bool:
+        return time.monotonic() < self._learnt_s.get(digest, -math.inf) + self._fresh_s
+
+    def _learn(self, digest: Digest) -> None:
+        self._learnt_s.pop(digest, None)
+        self._learnt_s[digest] = time.monotonic()
+        while len(self._learnt_s) > LEARNT_MAX:
+            del self._learnt_s[next(iter(self._learnt_s))]
+
+    def _forget(self, digest: Digest) -> None:
+        self._metainfo.drop(digest)
+        self._starts.drop(digest)
 
     async def _ask(self, namespace: str, digest: Digest) -> bytes:
         return (await self._origins.metainfo(namespace, digest)).encode()
 
     def _answered(self, digest: Digest, task: asyncio.Task[bytes]) -> None:
         self._asking.pop(digest, None)
-        if not task.cancelled() and task.exception() is None:
+        if task.cancelled():
+            return
+        fault = task.exception()
+        if fault is None:
             self._metainfo.put(digest, task.result(), len(task.result()))
+            self._learn(digest)
+        elif isinstance(fault, NotFound):
+            self._forget(digest)
 
     async def starts(self, namespace: str, digests: Sequence[Digest]) -> list[bytes]:
         """Encoded starts of those of ``digests`` that an origin can tell of now."""
-        lacking = [one for one in digests if one not in self._starts]
+        lacking = [one for one in digests if one not in self._starts or not self._is_fresh(one)]
         fresh = [one for one in lacking if one not in self._beginning]
         if fresh:
             task = asyncio.get_running_loop().create_task(self._begin(namespace, fresh))
@@ -76,9 +111,24 @@ class MetainfoCache:
         return [kept for one in digests if (kept := self._starts.get(one)) is not None]
 
     async def _begin(self, namespace: str, digests: Sequence[Digest]) -> None:
+        missing = set(digests)
         for one in await self._origins.starts(namespace, digests):
             encoded = start.encode(one)
             self._starts.put(one.digest, encoded, len(encoded))
+            self._learn(one.digest)
+            missing.discard(one.digest)
+        for digest in missing:
+            if digest in self._starts:
+                await self._check(namespace, digest)
+
+    async def _check(self, namespace: str, digest: Digest) -> None:
+        """Forget what no origin has any more; if they are silent, it counts on."""
+        try:
+            await self._origins.stat(namespace, digest)
+        except NotFound:
+            self._forget(digest)
+        except Fault as fault:
+            log.info("start.unchecked", digest=digest.short, reason=str(fault))
 
     def _begun(self, digests: Sequence[Digest]) -> None:
         for digest in digests:
