@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
@@ -82,6 +83,11 @@ def _answering(name: str, slow: SlowClients) -> Middleware:
         return response
 
     return answer
+
+
+def json_answer(content: object) -> web.Response:
+    """200, with ``content`` as JSON."""
+    return web.Response(body=msgspec.json.encode(content), content_type="application/json")
 
 
 async def _cut(request: web.Request, response: web.StreamResponse) -> None:

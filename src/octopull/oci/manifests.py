@@ -7,7 +7,13 @@ from typing import Any
 import msgspec
 
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import InvalidDigest, InvalidManifest, TooLarge, Unsupported
+from octopull.kernel.errors import (
+    InvalidDigest,
+    InvalidManifest,
+    MissingReference,
+    TooLarge,
+    Unsupported,
+)
 
 MANIFEST_BYTES_MAX = 4 * 1024 * 1024
 """What a registry must at least accept (distribution-spec 1.1, "Pushing Manifests")."""
@@ -61,6 +67,11 @@ class Manifest:
     subject: Digest | None
     artifact_type: str | None
     annotations: dict[str, str]
+
+
+def missing(digest: Digest) -> MissingReference:
+    """The fault of a manifest that refers to ``digest`` before it was pushed."""
+    return MissingReference(f"refers to {digest}, which was not pushed")
 
 
 def media_type_of(content: bytes) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import math
 
-import msgspec
 from aiohttp import web
 
 from octopull.clients.keeping import (
@@ -17,6 +16,7 @@ from octopull.clients.keeping import (
     read,
 )  # fmt: skip
 from octopull.config.services import GRACE_S_MAX
+from octopull.http.server import json_answer
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse
@@ -59,7 +59,7 @@ class CollectionApi:
             sizes = ((digest, self._store.keep(digest)) for digest in digests)
             return {str(digest): size for digest, size in sizes if size is not None}
 
-        return _json(await asyncio.to_thread(keep))
+        return json_answer(await asyncio.to_thread(keep))
 
     async def release(self, request: web.Request) -> web.Response:
         """Let a blob that was pushed for its own sake be collected when nothing refers to it."""
@@ -70,7 +70,7 @@ class CollectionApi:
 
     async def books(self, _: web.Request) -> web.Response:
         """The tag indexes that refer to blobs here."""
-        return _json(self._books.names())
+        return json_answer(self._books.names())
 
     async def untouched(self, request: web.Request) -> web.Response:
         """A page of blobs that nobody touched for ``untouched_s``, behind ``after``."""
@@ -80,7 +80,7 @@ class CollectionApi:
         before_ns = self._store.now_ns() - int(untouched_s * NS_PER_S)
         page = await asyncio.to_thread(self._store.untouched, before_ns, behind, _count(request))
         blobs = [StoredBlob(digest=str(digest), size=size) for digest, size in page]
-        return _json(Untouched(before_ns=before_ns, blobs=blobs))
+        return json_answer(Untouched(before_ns=before_ns, blobs=blobs))
 
     async def collect(self, request: web.Request) -> web.Response:
         """Remove what is still untouched, and answer the sizes in bytes of what went."""
@@ -97,7 +97,7 @@ class CollectionApi:
         metrics.BLOBS_COLLECTED.inc(len(gone))
         metrics.BYTES_COLLECTED.inc(sum(gone.values()))
         log.info("blobs.collected", asked=len(digests), gone=len(gone), bytes=sum(gone.values()))
-        return _json(gone)
+        return json_answer(gone)
 
 
 def _seconds(text: str) -> float:
@@ -116,7 +116,3 @@ def _count(request: web.Request) -> int:
     if not number or not 1 <= int(text) <= DIGESTS_MAX:
         raise Misuse("n is a number of blobs", most=DIGESTS_MAX)
     return int(text)
-
-
-def _json(content: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(content), content_type="application/json")

@@ -11,14 +11,13 @@ from octopull.kernel.digest import Digest
 from octopull.kernel.errors import (
     InvalidDigest,
     InvalidManifest,
-    MissingReference,
     Misuse,
     NotFound,
     TooLarge,
     Unsupported,
 )  # fmt: skip
 from octopull.kernel.names import TagName
-from octopull.oci.manifests import MANIFEST_BYTES_MAX, Manifest, media_type_of, parse
+from octopull.oci.manifests import MANIFEST_BYTES_MAX, Manifest, media_type_of, missing, parse
 from octopull.registry import targets
 from octopull.registry.headers import VERSION_HEADER, about, not_modified, unchanged
 from octopull.registry.pull_through import staleness
@@ -102,7 +101,7 @@ class ManifestsApi:
         kept = await self._origins.keep(repository, wanted)
         for digest in wanted:
             if digest not in kept:
-                raise MissingReference(f"refers to {digest}, which was not pushed")
+                raise missing(digest)
 
 
 async def _read(request: web.Request) -> bytes:

@@ -2,11 +2,11 @@
 
 import asyncio
 
-import msgspec
 from aiohttp import web
 
 from octopull.clients.origin import OriginCluster
 from octopull.clients.tag_index import STALE_HEADER
+from octopull.http.server import json_answer
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse, NotFound
@@ -126,28 +126,28 @@ class Api:
         """The feed of deletions behind ``after``."""
         after = _number(request, "after", 0)
         epoch = request.query.get("epoch", "")
-        return _json(await asyncio.to_thread(self._store.deletions.after, epoch, after))
+        return json_answer(await asyncio.to_thread(self._store.deletions.after, epoch, after))
 
     async def tags(self, request: web.Request) -> web.Response:
         """A page of a repository's tags."""
         repository = _repository(request)
-        return _json(await asyncio.to_thread(self._store.tags, repository, *_page(request)))
+        return json_answer(await asyncio.to_thread(self._store.tags, repository, *_page(request)))
 
     async def list(self, request: web.Request) -> web.Response:
         """A page of ``repository:tag`` names that begin with the prefix."""
         prefix = request.match_info["prefix"]
-        return _json(await asyncio.to_thread(self._store.names, prefix, *_page(request)))
+        return json_answer(await asyncio.to_thread(self._store.names, prefix, *_page(request)))
 
     async def repositories(self, request: web.Request) -> web.Response:
         """A page of repositories."""
-        return _json(await asyncio.to_thread(self._store.repositories, *_page(request)))
+        return json_answer(await asyncio.to_thread(self._store.repositories, *_page(request)))
 
     async def referrers(self, request: web.Request) -> web.Response:
         """A page of descriptors of the manifests about a digest."""
         repository, subject = _repository(request), _digest(request)
         artifact_type = request.query.get("artifactType")
         page = _page(request)
-        return _json(
+        return json_answer(
             await asyncio.to_thread(
                 self._store.referrers, repository, subject, artifact_type, *page
             )
@@ -180,7 +180,3 @@ def _number(request: web.Request, name: str, default: int) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > NUMBER_DIGITS_MAX:
         raise Misuse(f"{name} is a number")
     return int(text)
-
-
-def _json(content: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(content), content_type="application/json")

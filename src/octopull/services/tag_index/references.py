@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from octopull.clients.origin import OriginCluster
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import InvalidManifest, MissingReference, NotFound, Unavailable
-from octopull.oci.manifests import MANIFEST_BYTES_MAX, Descriptor, parse
+from octopull.kernel.errors import InvalidManifest, NotFound, Unavailable
+from octopull.oci.manifests import MANIFEST_BYTES_MAX, Descriptor, missing, parse
 from octopull.services.tag_index.store import Pushed
 
 DEPTH_MAX = 8
@@ -88,8 +88,3 @@ async def _keep_all(origins: OriginCluster, namespace: str, found: dict[Digest, 
     # What may live elsewhere need not be here, and its absence need not be certain.
     with contextlib.suppress(Unavailable):
         await origins.keep(namespace, foreign)
-
-
-def missing(digest: Digest) -> MissingReference:
-    """The answer to a manifest that refers to ``digest`` before it was pushed."""
-    return MissingReference(f"refers to {digest}, which was not pushed")

@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 from aiohttp import web
 
+from octopull.http.server import json_answer
 from octopull.kernel.errors import Misuse, NotFound
 from octopull.placement.heartbeats import Heartbeat, Preheat
 from octopull.placement.preheats import Preheats
@@ -37,7 +38,7 @@ class PreheatsApi:
     async def beat(self, request: web.Request) -> web.Response:
         """Note that an agent is there and how far it is; tell it what to do."""
         told = _decode(_HEARTBEATS, await request.read(), "a heartbeat")
-        return _json(self._preheats.beat(told, time.monotonic()))
+        return json_answer(self._preheats.beat(told, time.monotonic()))
 
     async def put(self, request: web.Request) -> web.Response:
         """Let a preheat stand; its id follows from its content, so repeating it is safe."""
@@ -49,7 +50,7 @@ class PreheatsApi:
 
     async def standing(self, request: web.Request) -> web.Response:
         """How far it is."""
-        return _json(self._preheats.standing(_id(request), time.monotonic()))
+        return json_answer(self._preheats.standing(_id(request), time.monotonic()))
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Take it back."""
@@ -69,7 +70,3 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes, what: str) -> T:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Misuse(f"not {what}: {error}") from error
-
-
-def _json(document: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(document), content_type="application/json")
