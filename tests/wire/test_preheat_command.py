@@ -48,8 +48,14 @@ async def image(cluster: dict[str, Any]) -> str:
 
 @pytest.fixture
 async def lonely() -> AsyncIterator[str]:
-    """A tracker that no agent knows: what is ordered there stays undone."""
-    async with started(run_tracker, TrackerConfig(origins=["127.0.0.1:1"])) as tracker:
+    """A tracker whose one agent speaks once an hour: what is ordered there stays undone."""
+    async with (
+        started(run_tracker, TrackerConfig(origins=["127.0.0.1:1"])) as tracker,
+        aiohttp.ClientSession() as session,
+    ):
+        agent = {"id": "a" * 40, "interval_s": 3600.0}
+        async with session.post(f"http://{tracker.address}/agents", json=agent) as answer:
+            assert answer.status == 200
         yield tracker.address
 
 
