@@ -125,6 +125,15 @@ async def test_time_runs_out(lonely: str) -> None:
     assert "time ran out" in told
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Shells start what runs in the background deaf to SIGINT, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 async def test_an_interrupt_leaves_the_order_and_says_so(lonely: str) -> None:
     words = ["preheat", "--blob", str(Digest.of(b"")), "--namespace", "a", "--tracker", lonely]
     process = await asyncio.create_subprocess_exec(
