@@ -1,6 +1,5 @@
 """Deletes: at once at the proxy, at agents after their next look, and undone by a push."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,11 +9,11 @@ import pytest
 
 from octopull.cli.cluster import Cluster, Ports, running
 from octopull.config.services import AgentConfig
-from octopull.http.serving import Listening
 from octopull.kernel.digest import Digest
 from octopull.services.agent.app import run as run_agent
 from support.cluster import content
 from support.registry import Registry, manifest
+from support.services import started
 from support.waiting import until
 
 LOOK_S = 0.02
@@ -27,12 +26,6 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         yield one
 
 
-@pytest.fixture
-async def proxy(cluster: Cluster) -> AsyncIterator[Registry]:
-    async with aiohttp.ClientSession() as session:
-        yield Registry(session, cluster.proxy.address)
-
-
 @asynccontextmanager
 async def watchful(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Registry]:
     """An agent that looks for deletions all the time."""
@@ -42,12 +35,8 @@ async def watchful(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Registry]:
         tag_indexes=[cluster.tag_index.address],
         deletions_s=LOOK_S,
     )
-    ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as session:
-        group.create_task(run_agent(config, ready.set_result, stop))
-        yield Registry(session, (await ready).address)
-        stop.set()
+    async with started(run_agent, config) as one, aiohttp.ClientSession() as session:
+        yield Registry(session, one.address)
 
 
 @pytest.fixture

@@ -51,12 +51,6 @@ async def cluster(tmp_path: Path, upstream: Registry) -> AsyncIterator[Cluster]:
         yield one
 
 
-@pytest.fixture
-async def proxy(cluster: Cluster) -> AsyncIterator[Registry]:
-    async with aiohttp.ClientSession() as session:
-        yield Registry(session, cluster.proxy.address)
-
-
 async def post(proxy: Registry, path: str, document: Any) -> Answer:
     return await proxy("POST", path, json.dumps(document).encode())
 

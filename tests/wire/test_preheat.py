@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from octopull.cli.cluster import Cluster, Ports, running
@@ -40,12 +39,6 @@ BEAT_S = 0.1
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     async with running(tmp_path / "cluster", 3, Ports(0, "127.0.0.1")) as one:
         yield one
-
-
-@pytest.fixture
-async def proxy(cluster: Cluster) -> AsyncIterator[Registry]:
-    async with aiohttp.ClientSession() as session:
-        yield Registry(session, cluster.proxy.address)
 
 
 @pytest.fixture

@@ -23,12 +23,6 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture
-async def proxy(cluster: Cluster) -> AsyncIterator[Registry]:
-    async with aiohttp.ClientSession(auto_decompress=False) as session:
-        yield Registry(session, cluster.proxy.address)
-
-
-@pytest.fixture
 async def agent(cluster: Cluster) -> AsyncIterator[Registry]:
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         yield Registry(session, cluster.agents[0].address)

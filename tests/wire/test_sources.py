@@ -1,6 +1,5 @@
 """What a tracker keeps of the origins' word: as long as it is true, and while they are silent."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ from support.services import started
 
 LARGE, SMALL = content(600_000, 1), b"small"
 BYTES_MAX = 1 << 20
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[Http]:
-    async with Http() as one:
-        yield one
 
 
 @pytest.mark.parametrize("gone", [True, False])

@@ -16,16 +16,16 @@ from octopull.backends.guard import Guard
 from octopull.backends.requests import Requests
 from octopull.config.upstreams import UpstreamSettings
 from octopull.http.client import Http
+from octopull.http.streams import read_manifest
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import (
     Corrupt,
     InvalidDigest,
-    TooLarge,
     Unavailable,
     UpstreamFailed,
 )  # fmt: skip
 from octopull.observability import logs, metrics
-from octopull.oci.manifests import MANIFEST_BYTES_MAX, MediaType
+from octopull.oci.manifests import MediaType
 
 log = logs.get("upstream")
 RESUMES_MAX = 50
@@ -91,7 +91,7 @@ class Upstream:
             self._manifests,
             self._requests.answer("GET", repository, f"manifests/{reference}", _ACCEPT) as response,
         ):
-            content = await _read(response)
+            content = await read_manifest(response.content)
             told = response.headers.get("Docker-Content-Digest", "")
         digest = reference if isinstance(reference, Digest) else _digest(told, content)
         if not digest.proves(content):
@@ -223,15 +223,6 @@ class Body:
         if size is not None:
             self._sized(size)
         return skip
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > MANIFEST_BYTES_MAX:
-            raise TooLarge("the manifest is beyond the limit", bytes_max=MANIFEST_BYTES_MAX)
-    return bytes(content)
 
 
 def _digest(told: str, content: bytes) -> Digest:

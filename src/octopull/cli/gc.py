@@ -1,7 +1,6 @@
 """``octopull gc``: have the origins forget what no manifest leads to."""
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -11,10 +10,10 @@ import click
 from rich.console import Console
 from rich.status import Status
 
+from octopull.cli import ready_file
 from octopull.cli.quantities import Duration
 from octopull.clients.collection import Line, Looked, Swept, collect
 from octopull.http.client import Http
-from octopull.kernel.errors import Misuse
 from octopull.kernel.units import show_size
 
 EPILOG = """\b
@@ -38,16 +37,11 @@ def gc(tag_index: str, cluster: Path | None, dry_run: bool, grace_s: float | Non
 
     Safe while clients push. Blobs pushed through Kraken's API stay until they are deleted there.
     """
-    host = tag_index if cluster is None else _tag_index(cluster)
+    host = tag_index
+    if cluster is not None:
+        host = ready_file.read(cluster, lambda found: str(found["tag_index"]))
     if not asyncio.run(_collect(host, grace_s, dry_run=dry_run)):
         raise SystemExit(1)
-
-
-def _tag_index(cluster: Path) -> str:
-    try:
-        return str(json.loads(cluster.read_text())["tag_index"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise Misuse(f"{cluster} was not written by 'up --ready-file': {error!r}") from error
 
 
 async def _collect(host: str, grace_s: float | None, *, dry_run: bool) -> bool:

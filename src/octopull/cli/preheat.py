@@ -1,7 +1,6 @@
 """``octopull preheat``: chosen agents fetch an image before anybody asks for it."""
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import click
 
+from octopull.cli import ready_file
 from octopull.cli.preheat_progress import showing
 from octopull.cli.quantities import Duration
 from octopull.clients.preheats import PreheatClient
@@ -123,11 +123,9 @@ async def _with_http(work: Callable[[Http], Awaitable[bool]]) -> bool:
 
 
 def _places(cluster: Path) -> Places:
-    try:
-        found = json.loads(cluster.read_text())
-        return Places([str(found["tracker"])], str(found["proxy"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise Misuse(f"{cluster} was not written by 'up --ready-file': {error!r}") from error
+    return ready_file.read(
+        cluster, lambda found: Places([str(found["tracker"])], str(found["proxy"]))
+    )
 
 
 async def _order(

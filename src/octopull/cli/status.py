@@ -9,8 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from octopull.cli import ready_file
 from octopull.http.client import Http
-from octopull.kernel.errors import Fault, Misuse
+from octopull.kernel.errors import Fault
 from octopull.kernel.units import show_size
 
 
@@ -25,7 +26,7 @@ def status(proxy: str, agents: tuple[str, ...], cluster: Path | None, as_json: b
     """Say which services answer, and what the agents hold, fetch, and have from whom."""
     places = [("proxy", proxy), *(("agent", agent) for agent in agents)]
     if cluster is not None:
-        places = _places(cluster)
+        places = ready_file.read(cluster, _places)
     rows = asyncio.run(_ask_all(places))
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -35,18 +36,14 @@ def status(proxy: str, agents: tuple[str, ...], cluster: Path | None, as_json: b
         raise SystemExit(1)
 
 
-def _places(cluster: Path) -> list[tuple[str, str]]:
-    try:
-        found = json.loads(cluster.read_text())
-        return [
-            ("proxy", found["proxy"]),
-            ("tag index", found["tag_index"]),
-            ("tracker", found["tracker"]),
-            *(("origin", origin) for origin in found["origins"]),
-            *(("agent", agent["http"]) for agent in found["agents"]),
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise Misuse(f"{cluster} was not written by 'up --ready-file': {error!r}") from error
+def _places(found: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("proxy", found["proxy"]),
+        ("tag index", found["tag_index"]),
+        ("tracker", found["tracker"]),
+        *(("origin", origin) for origin in found["origins"]),
+        *(("agent", agent["http"]) for agent in found["agents"]),
+    ]
 
 
 async def _ask_all(places: list[tuple[str, str]]) -> list[dict[str, Any]]:

@@ -1,15 +1,14 @@
 """What origins are told for garbage collection: keep, list, collect."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
 
 import msgspec
 
+from octopull.clients.questions import Digests
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Corrupt, InvalidDigest, Misuse
+from octopull.kernel.errors import Corrupt, InvalidDigest
 
-T = TypeVar("T")
 BOOK_HEADER = "Octopull-Book"
 """Names the tag index that asks, by its database: none collects what another may refer to."""
 
@@ -19,12 +18,6 @@ DIGESTS_MAX = 1000
 KEEP_S = 10.0
 COLLECT_S = 60.0
 """A disk may take long to remove a thousand files."""
-
-
-class KeepRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Blobs that somebody is about to refer to."""
-
-    digests: list[str]
 
 
 class CollectRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,31 +41,6 @@ class Untouched(msgspec.Struct, frozen=True, kw_only=True):
     blobs: list[StoredBlob]
 
 
-def read(body: bytes, shape: type[T]) -> T:
-    """A question, as ``shape``.
-
-    Raises:
-        Misuse: it is something else.
-
-    """
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Misuse(f"not such a question: {error}") from error
-
-
-def parsed(digests: Sequence[str]) -> list[Digest]:
-    """The digests of a question.
-
-    Raises:
-        Misuse: too many. InvalidDigest: not all are digests.
-
-    """
-    if len(digests) > DIGESTS_MAX:
-        raise Misuse("too many digests in one question", most=DIGESTS_MAX)
-    return [Digest.parse(digest) for digest in digests]
-
-
 async def keep(
     http: Http, host: str, namespace: str, digests: Sequence[Digest], book: str
 ) -> dict[Digest, int]:
@@ -86,7 +54,7 @@ async def keep(
     headers = {BOOK_HEADER: book} if book else {}
     found: dict[Digest, int] = {}
     for at in range(0, len(digests), DIGESTS_MAX):
-        body = KeepRequest(digests=_texts(digests[at : at + DIGESTS_MAX]))
+        body = Digests(digests=_texts(digests[at : at + DIGESTS_MAX]))
         sizes = await _ask(http, url, body, headers, KEEP_S)
         found.update(sizes)
     return found

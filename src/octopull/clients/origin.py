@@ -5,7 +5,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -114,7 +114,7 @@ class OriginCluster:
         """Of an upstream's blobs, fetched just now."""
         found: dict[Digest, int] = {}
         for digest in digests:
-            with suppress(NotFound):
+            with contextlib.suppress(NotFound):
                 found[digest] = await self.stat(namespace, digest)
         return found
 
@@ -145,28 +145,6 @@ class OriginCluster:
             else:
                 found.update(answer)
         return found, silent
-
-    async def delete(self, namespace: str, digest: Digest) -> None:
-        """Let a blob that was pushed for its own sake be collected when nothing refers to it.
-
-        Raises:
-            NotFound: no origin has it. Unavailable: not all could be asked.
-
-        """
-        found, silent = False, None
-        # Not the owners alone: the origin that took the upload has a copy, too.
-        for host in self._hosts:
-            try:
-                await self._http.call("DELETE", _blob(host, namespace, digest))
-                found = True
-            except NotFound:
-                continue
-            except Unavailable as fault:
-                silent = fault
-        if silent is not None:
-            raise silent
-        if not found:
-            raise NotFound("no such blob", digest=str(digest))
 
     async def read(self, namespace: str, digest: Digest, bytes_max: int) -> bytes:
         """The whole blob, checked against its digest.

@@ -6,18 +6,12 @@ import msgspec
 
 from octopull.blob import start
 from octopull.blob.start import STARTS_MAX, Start
+from octopull.clients.questions import Digests, read_digests
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Misuse
 
 REPLY_BYTES_MAX = 8 * 1024 * 1024
 """A longer answer leaves blobs out; they are asked for again, or one by one."""
-
-
-class StartsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The blobs somebody wants to begin with."""
-
-    digests: list[str]
 
 
 def read_request(body: bytes) -> list[Digest]:
@@ -27,13 +21,7 @@ def read_request(body: bytes) -> list[Digest]:
         Misuse: not a question, or one for too many.
 
     """
-    try:
-        asked = msgspec.json.decode(body, type=StartsRequest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Misuse(f"not a question for starts: {error}") from error
-    if len(asked.digests) > STARTS_MAX:
-        raise Misuse("too many digests in one question", most=STARTS_MAX)
-    return [Digest.parse(digest) for digest in asked.digests]
+    return read_digests(body, "a question for starts", STARTS_MAX)
 
 
 async def ask(
@@ -45,7 +33,7 @@ async def ask(
         Unavailable: it does not answer. Corrupt: it answers something else.
 
     """
-    question = StartsRequest(digests=[str(digest) for digest in digests])
+    question = Digests(digests=[str(digest) for digest in digests])
     reply = await http.call(
         "POST", f"http://{host}/namespace/{namespace}/starts",
         data=msgspec.json.encode(question), headers={"Content-Type": "application/json"},

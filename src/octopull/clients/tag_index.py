@@ -95,15 +95,6 @@ class TagIndex:
         except InvalidDigest as error:
             raise Corrupt("a tag index answered something else", answer=text[:80]) from error
 
-    async def put(self, name: TagName, digest: Digest) -> None:
-        """Record a manifest and let ``name`` stand for it; repeating it is safe.
-
-        Raises:
-            MissingReference: something it leads to is missing.
-
-        """
-        await self._call("PUT", f"{_tag(name)}/digest/{digest}", PUT_S)
-
     async def delete_tag(self, name: TagName) -> None:
         """Forget a tag; what it stood for stays.
 
@@ -115,14 +106,15 @@ class TagIndex:
 
     # Manifests and blobs of a repository.
 
-    async def record(self, repository: str, digest: Digest) -> None:
-        """Record a manifest pushed by its digest.
+    async def record(self, repository: str, digest: Digest, tags: Sequence[str] = ()) -> None:
+        """Record a manifest and let ``tags`` stand for it; repeating it is safe.
 
         Raises:
-            as ``put``.
+            MissingReference: something it leads to is missing.
 
         """
-        await self._call("PUT", _content(repository, "manifests", digest), PUT_S)
+        query = urlencode([("tag", tag) for tag in tags])
+        await self._call("PUT", f"{_content(repository, 'manifests', digest)}?{query}", PUT_S)
 
     async def holds(self, repository: str, digest: Digest) -> bool:
         """Whether a manifest recorded in ``repository`` is ``digest`` or leads to it."""

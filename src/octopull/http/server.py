@@ -85,9 +85,11 @@ def _answering(name: str, slow: SlowClients) -> Middleware:
     return answer
 
 
-def json_answer(content: object) -> web.Response:
-    """200, with ``content`` as JSON."""
-    return web.Response(body=msgspec.json.encode(content), content_type="application/json")
+def json_answer(content: object, status: int = 200) -> web.Response:
+    """``content`` as JSON."""
+    return web.Response(
+        status=status, body=msgspec.json.encode(content), content_type="application/json"
+    )
 
 
 async def _cut(request: web.Request, response: web.StreamResponse) -> None:

@@ -11,8 +11,9 @@ import aiohttp
 from aiohttp import web
 
 from octopull.http.tls import TlsTransport
-from octopull.kernel.errors import Fault
+from octopull.kernel.errors import Fault, TooLarge
 from octopull.observability import logs
+from octopull.oci.manifests import MANIFEST_BYTES_MAX
 from octopull.oci.ranges import Span, parse_range
 
 log = logs.get("http")
@@ -139,6 +140,21 @@ async def _whole_or_cut(request: web.Request) -> AsyncIterator[None]:
         log.info("blob.cut_short", path=request.path[:200], reason=str(error) or repr(error))
         if request.transport is not None:
             request.transport.abort()
+
+
+async def read_manifest(body: aiohttp.StreamReader) -> bytes:
+    """All of a body that should be a manifest.
+
+    Raises:
+        TooLarge: beyond ``MANIFEST_BYTES_MAX``.
+
+    """
+    content = bytearray()
+    async for chunk in body.iter_any():
+        content += chunk
+        if len(content) > MANIFEST_BYTES_MAX:
+            raise TooLarge("the manifest is beyond the limit", bytes_max=MANIFEST_BYTES_MAX)
+    return bytes(content)
 
 
 def content_range(span: Span, size: int) -> str:

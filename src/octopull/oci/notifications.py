@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from octopull.kernel import names
+from octopull.kernel import documents, names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse
 from octopull.oci.manifests import MediaType
@@ -132,7 +132,4 @@ def _check_count(count: int) -> None:
 
 
 def _decode(body: bytes, shape: Any) -> Any:
-    try:
-        return msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Misuse(f"not a notification: {error}") from error
+    return documents.read(msgspec.json.Decoder(shape).decode, body, "a notification")

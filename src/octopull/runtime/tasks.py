@@ -1,12 +1,14 @@
 """Background tasks with an owner that ends them."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+from octopull.kernel.errors import Fault
 from octopull.observability import logs
 
+T = TypeVar("T")
 log = logs.get("runtime")
 
 
@@ -43,3 +45,27 @@ class Tasks:
             task.cancel()
         while self._running:
             await asyncio.wait(self._running)
+
+
+async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]], at_once: int) -> None:
+    """``work`` for each of ``items`` in order, ``at_once`` at a time; the first fault ends all.
+
+    Raises:
+        Fault: as ``work``.
+
+    """
+    waiting = iter(items)
+
+    async def some() -> None:
+        for item in waiting:
+            await work(item)
+
+    failures: list[Fault] = []
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(some())
+    except* Fault as faults:
+        failures = [one for one in faults.exceptions if isinstance(one, Fault)]
+    if failures:
+        raise failures[0]

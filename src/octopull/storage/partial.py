@@ -49,20 +49,18 @@ class Partial:
     def open(cls, store: DiskStore, metainfo: Metainfo) -> Self:
         """Begin ``metainfo``'s blob, or go on with what an earlier process proved."""
         data, meta, pieces = (_path(store, metainfo.digest, suffix) for suffix in _SUFFIXES)
-        paths = data, meta, pieces
         with disk_faults("opening a partial blob"):
-            if not _same(paths[1], metainfo):
-                for path in paths:
-                    path.unlink(missing_ok=True)
-                durable.put(paths[1], metainfo.encode())
+            if not _same(meta, metainfo):
+                remove(store, metainfo.digest)
+                durable.put(meta, metainfo.encode())
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            data_fd = os.open(paths[0], flags, 0o600)
+            data_fd = os.open(data, flags, 0o600)
             try:
-                marks_fd = os.open(paths[2], flags, 0o600)
+                marks_fd = os.open(pieces, flags, 0o600)
             except BaseException:
                 os.close(data_fd)
                 raise
-            partial = cls(store, metainfo, paths, (data_fd, marks_fd))
+            partial = cls(store, metainfo, (data, meta, pieces), (data_fd, marks_fd))
             try:
                 os.ftruncate(data_fd, metainfo.layout.size)
                 os.ftruncate(marks_fd, metainfo.layout.count)

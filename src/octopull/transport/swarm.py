@@ -122,6 +122,12 @@ class Swarm:
         """Bodies being hashed and written now; the store must stay open for them."""
         return self._proving
 
+    @property
+    def have_bytes(self) -> int:
+        """Bytes of the pieces that are proven, as if all were of one length."""
+        layout = self.metainfo.layout
+        return min(self.engine.have.bit_count() * layout.piece_length, layout.size)
+
     def start(self) -> None:
         """Wake the core."""
         metrics.SWARMS.inc()

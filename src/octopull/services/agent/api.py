@@ -67,9 +67,9 @@ class Api:
         }  # fmt: skip
         for swarm in self._blobs.swarms():
             engine, layout = swarm.engine, swarm.metainfo.layout
-            have = min(engine.have.bit_count() * layout.piece_length, layout.size)
             blobs[str(swarm.metainfo.digest)] = {
-                "digest": str(swarm.metainfo.digest), "size": layout.size, "have_bytes": have,
+                "digest": str(swarm.metainfo.digest), "size": layout.size,
+                "have_bytes": swarm.have_bytes,
                 "state": "seeding" if engine.complete else "downloading",
                 "connections": engine.connections,
             }  # fmt: skip

@@ -171,7 +171,7 @@ class Blobs:
     def arrived_bytes(self, digest: Digest) -> int:
         """Proven bytes of a blob on its way; 0 if it isn't."""
         download = self._downloads.get(digest)
-        return 0 if download is None else download.arrived_bytes
+        return 0 if download is None else download.swarm.have_bytes
 
     def is_arriving(self, digest: Digest) -> bool:
         """Whether the blob is on its way to the store."""

@@ -25,10 +25,13 @@ DELETED_MAX = 100_000
 
 
 class _Place(msgspec.Struct, frozen=True, kw_only=True):
-    """In which history, and up to which of its numbers, the cache was cleared."""
+    """A place in the feed: which history, and up to which of its numbers."""
 
     epoch: str
     seq: int
+
+
+_START = _Place(epoch="", seq=0)
 
 
 class Deletions:
@@ -37,11 +40,9 @@ class Deletions:
     def __init__(self, tags: TagIndex, blobs: Blobs, every_s: float, state: Path) -> None:
         self._tags = tags
         self._state = state
-        self._dropped = _Place(epoch="", seq=0)
+        self._read = self._dropped = _START
         self._blobs = blobs
         self._every_s = every_s
-        self._epoch = ""
-        self._seq = 0
         self._deleted: dict[tuple[str, str], None] = {}
         self._dropping: dict[Digest, None] = {}
 
@@ -84,22 +85,21 @@ class Deletions:
 
         """
         while True:
-            found = await self._tags.changes(self._epoch, self._seq)
-            if found.epoch != self._epoch:
+            found = await self._tags.changes(self._read.epoch, self._read.seq)
+            if found.epoch != self._read.epoch:
                 self._deleted.clear()
-            self._epoch, self._seq = found.epoch, found.seq
+            self._read = _Place(epoch=found.epoch, seq=found.seq)
             if not found.changes:
                 break
             self._take(found.changes)
         await self._drop()
-        place = _Place(epoch=self._epoch, seq=self._seq)
-        if not self._dropping and place != self._dropped:
-            await asyncio.to_thread(_save, self._state, place)
-            self._dropped = place
+        if not self._dropping and self._read != self._dropped:
+            await asyncio.to_thread(_save, self._state, self._read)
+            self._dropped = self._read
 
     def _is_news(self, change: Change) -> bool:
         """Whether it is beyond what was dropped before this agent was started last."""
-        return self._epoch != self._dropped.epoch or change.seq > self._dropped.seq
+        return self._read.epoch != self._dropped.epoch or change.seq > self._dropped.seq
 
     def _take(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -139,7 +139,7 @@ def _load(path: Path) -> _Place:
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Place)
     except (OSError, msgspec.DecodeError):
-        return _Place(epoch="", seq=0)
+        return _START
 
 
 def _save(path: Path, place: _Place) -> None:

@@ -70,12 +70,6 @@ class Download:
         return self.metainfo.layout.size
 
     @property
-    def arrived_bytes(self) -> int:
-        """Bytes of the pieces that are proven, as if all were of one length."""
-        layout = self.metainfo.layout
-        return min(self.swarm.engine.have.bit_count() * layout.piece_length, layout.size)
-
-    @property
     def fd(self) -> int:
         """The partial file; the same file after the blob is committed."""
         return self._partial.fd

@@ -1,13 +1,13 @@
 """One preheat carried out by one agent: what it needs, and how much of that is here."""
 
 import asyncio
-from collections.abc import Iterator
 
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Fault, Unavailable
+from octopull.kernel.errors import Unavailable
 from octopull.oci.manifests import MANIFEST_BYTES_MAX
 from octopull.placement.heartbeats import Preheat
 from octopull.registry.images import Content, contents
+from octopull.runtime.tasks import each
 from octopull.services.agent.blobs import Blobs
 
 AT_ONCE = 2
@@ -58,16 +58,7 @@ class Fetching:
         wanted = await self._wanted()
         self.bytes_total = sum(one.size for one in wanted)
         self._blobs.expect(self._preheat.namespace, [one.digest for one in wanted])
-        waiting = iter(wanted)
-        failures: list[Fault] = []
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(AT_ONCE):
-                    group.create_task(self._fetch_each(waiting))
-        except* Fault as faults:
-            failures = [one for one in faults.exceptions if isinstance(one, Fault)]
-        if failures:
-            raise failures[0]
+        await each(wanted, self._fetch_one, AT_ONCE)
 
     async def _wanted(self) -> list[Content]:
         namespace, digest = self._preheat.namespace, Digest.parse(self._preheat.digest)
@@ -80,12 +71,11 @@ class Fetching:
 
         return await contents(read, digest, self._preheat.platforms)
 
-    async def _fetch_each(self, waiting: Iterator[Content]) -> None:
-        for one in waiting:
-            self._arriving.add(one.digest)
-            await self._fetch(one.digest)
-            self._arriving.discard(one.digest)
-            self._done_bytes += one.size
+    async def _fetch_one(self, one: Content) -> None:
+        self._arriving.add(one.digest)
+        await self._fetch(one.digest)
+        self._arriving.discard(one.digest)
+        self._done_bytes += one.size
 
     async def _fetch(self, digest: Digest) -> None:
         """One blob; a download that others share goes on, even if this one gives up."""

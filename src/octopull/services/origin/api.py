@@ -9,11 +9,11 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 
-import msgspec
 from aiohttp import web
 
 from octopull.blob import start
 from octopull.clients.starts import REPLY_BYTES_MAX, read_request
+from octopull.http.server import json_answer
 from octopull.http.streams import send_blob
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import InvalidRange, NotFound
@@ -69,7 +69,7 @@ class Api:
 
     async def peer(self, _: web.Request) -> web.Response:
         """Where this origin listens for peers."""
-        return web.Response(body=msgspec.json.encode(self._me), content_type="application/json")
+        return json_answer(self._me)
 
     async def locations(self, request: web.Request) -> web.Response:
         """The digest's owners, in the header ``Origin-Locations``."""

@@ -1,23 +1,22 @@
 """The origin's part of garbage collection, over HTTP: keep, release, list, collect."""
 
 import asyncio
-import math
 
+import msgspec
 from aiohttp import web
 
 from octopull.clients.keeping import (
     BOOK_HEADER,
     DIGESTS_MAX,
     CollectRequest,
-    KeepRequest,
     StoredBlob,
     Untouched,
-    parsed,
-    read,
 )  # fmt: skip
+from octopull.clients.questions import parse_digests, read_digests
 from octopull.config.services import GRACE_S_MAX
+from octopull.http import queries
 from octopull.http.server import json_answer
-from octopull.kernel import names
+from octopull.kernel import documents, names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse
 from octopull.observability import logs, metrics
@@ -25,6 +24,7 @@ from octopull.services.origin.books import Books
 from octopull.storage.disk import DiskStore
 
 log = logs.get("origin")
+_COLLECT = msgspec.json.Decoder(CollectRequest)
 NS_PER_S = 1_000_000_000
 
 
@@ -50,7 +50,7 @@ class CollectionApi:
     async def keep(self, request: web.Request) -> web.Response:
         """Touch the blobs that are here, and answer their sizes in bytes."""
         names.namespace(request.match_info["namespace"])
-        digests = parsed(read(await request.read(), KeepRequest).digests)
+        digests = read_digests(await request.read(), "such a question", DIGESTS_MAX)
         book = request.headers.get(BOOK_HEADER, "")
 
         def keep() -> dict[str, int]:
@@ -74,7 +74,7 @@ class CollectionApi:
 
     async def untouched(self, request: web.Request) -> web.Response:
         """A page of blobs that nobody touched for ``untouched_s``, behind ``after``."""
-        untouched_s = _seconds(request.query.get("untouched_s", "0"))
+        untouched_s = queries.seconds(request, "untouched_s", 0.0, GRACE_S_MAX)
         after = request.query.get("after")
         behind = None if after is None else Digest.parse(after)
         before_ns = self._store.now_ns() - int(untouched_s * NS_PER_S)
@@ -84,8 +84,8 @@ class CollectionApi:
 
     async def collect(self, request: web.Request) -> web.Response:
         """Remove what is still untouched, and answer the sizes in bytes of what went."""
-        asked = read(await request.read(), CollectRequest)
-        digests = parsed(asked.digests)
+        asked = documents.read(_COLLECT.decode, await request.read(), "such a question")
+        digests = parse_digests(asked.digests, DIGESTS_MAX)
         self._books.check_alone(request.headers.get(BOOK_HEADER, ""))
         before_ns = min(asked.before_ns, self._store.now_ns())
 
@@ -98,16 +98,6 @@ class CollectionApi:
         metrics.BYTES_COLLECTED.inc(sum(gone.values()))
         log.info("blobs.collected", asked=len(digests), gone=len(gone), bytes=sum(gone.values()))
         return json_answer(gone)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= GRACE_S_MAX:
-        raise Misuse("untouched_s is a number of seconds")
-    return seconds
 
 
 def _count(request: web.Request) -> int:

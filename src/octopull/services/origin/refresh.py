@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from octopull.backends.registry import Upstream
 from octopull.clients import fetching
+from octopull.clients.failover import first
 from octopull.clients.fetching import Progress
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
@@ -177,20 +178,20 @@ class Refresh:
         self, namespace: str, digest: Digest, *, manifest: bool
     ) -> tuple[Progress | None] | None:
         """What an origin that should fetch the blob says; None if none of them answers."""
+
+        async def ask(host: str) -> Progress | None:
+            return await fetching.ask(self._http, host, namespace, digest, manifest=manifest)
+
         before = self._ring.before(digest)
-        in_order = self._health.order(before, time.monotonic())
-        for host in in_order:
-            try:
-                told = await fetching.ask(self._http, host, namespace, digest, manifest=manifest)
-            except UpstreamFailed:
-                raise
-            except Unavailable as fault:
-                self._health.failed(host, time.monotonic())
-                log.info("origin.silent", host=host, reason=str(fault))
-            else:
-                self._health.passed(host)
-                return (told,)
-        return None
+        if not before:
+            return None
+        try:
+            return (await first(before, self._health, ask),)
+        except UpstreamFailed:
+            raise
+        except Unavailable as fault:
+            log.info("origins.silent", reason=str(fault))
+            return None
 
     async def _run(self, fetch: Fetch, wanted: Wanted) -> None:
         started_s, digest = time.monotonic(), wanted.digest

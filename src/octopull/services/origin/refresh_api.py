@@ -1,13 +1,11 @@
 """The origin's HTTP API for blobs of upstreams: ``POST .../fetch``."""
 
-import math
-
-import msgspec
 from aiohttp import web
 
+from octopull.http import queries
+from octopull.http.server import json_answer
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Misuse
 from octopull.services.origin.refresh import Refresh
 
 WAIT_S_MAX = 10.0
@@ -27,21 +25,10 @@ class RefreshApi:
         """Fetch the blob: 201 once it is here, 202 and how far it is after ``wait_s`` seconds."""
         namespace = names.namespace(request.match_info["namespace"])
         digest = Digest.parse(request.match_info["digest"])
+        wait_s = min(queries.seconds(request, "wait_s", 0.0), WAIT_S_MAX)
         told = await self._refresh.fetch(
-            namespace, digest, _wait_s(request), manifest="manifest" in request.query
+            namespace, digest, wait_s, manifest="manifest" in request.query
         )
         if told is None:
             return web.Response(status=201)
-        return web.Response(
-            status=202, body=msgspec.json.encode(told), content_type="application/json"
-        )
-
-
-def _wait_s(request: web.Request) -> float:
-    try:
-        wait_s = float(request.query.get("wait_s", "0"))
-    except ValueError:
-        wait_s = math.nan
-    if not wait_s >= 0:
-        raise Misuse("wait_s is a number of seconds")
-    return min(wait_s, WAIT_S_MAX)
+        return json_answer(told, 202)

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from octopull.clients.origin import OriginCluster
-from octopull.http.streams import relay_blob
+from octopull.http.streams import content_range, relay_blob
 from octopull.kernel.errors import NotFound
 from octopull.oci.ranges import parse_range
 from octopull.registry import targets
@@ -39,8 +39,7 @@ class BlobsApi:
         response.content_length = span.length if span else size
         response.headers["Accept-Ranges"] = "bytes"
         if span:
-            end = span.start + span.length - 1
-            response.headers["Content-Range"] = f"bytes {span.start}-{end}/{size}"
+            response.headers["Content-Range"] = content_range(span, size)
         if request.method == "HEAD" or not response.content_length:
             await response.prepare(request)
             return response

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from octopull.clients.origin import OriginCluster
 from octopull.clients.tag_index import Resolution, TagIndex
+from octopull.http.streams import read_manifest
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import (
@@ -58,18 +59,14 @@ class ManifestsApi:
         repository = names.repository(request.match_info["repository"])
         reference = names.reference(request.match_info["reference"])
         tags = _tags(reference, request.query.getall("tag", []))
-        content = await _read(request)
+        content = await read_manifest(request.content)
         manifest = parse(content, request.headers.get("Content-Type"))
         digest = reference if isinstance(reference, Digest) else Digest.of(content)
         if not digest.proves(content):
             raise InvalidDigest("the manifest has another digest", claimed=str(digest))
         await self._check_references(repository, manifest)
         await self._origins.push(repository, digest, content)
-        if tags:
-            for tag in tags:
-                await self._tags.put(TagName(repository, tag), digest)
-        else:
-            await self._tags.record(repository, digest)
+        await self._tags.record(repository, digest, tags)
         headers = {**about(digest), "Location": f"/v2/{repository}/manifests/{digest}"}
         if manifest.subject is not None:
             headers["OCI-Subject"] = str(manifest.subject)
@@ -102,15 +99,6 @@ class ManifestsApi:
         for digest in wanted:
             if digest not in kept:
                 raise missing(digest)
-
-
-async def _read(request: web.Request) -> bytes:
-    content = bytearray()
-    async for chunk in request.content.iter_any():
-        content += chunk
-        if len(content) > MANIFEST_BYTES_MAX:
-            raise TooLarge("the manifest is beyond the limit", bytes_max=MANIFEST_BYTES_MAX)
-    return bytes(content)
 
 
 def _tags(reference: Digest | str, also: Sequence[str]) -> list[str]:

@@ -1,16 +1,18 @@
 """Prefetches: the origins are made to hold all of an image, before any host asks for it."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from octopull.clients.origin import OriginCluster
 from octopull.clients.tag_index import TagIndex
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Fault, NotFound, Unavailable
+from octopull.kernel.errors import NotFound, Unavailable
 from octopull.kernel.names import TagName
 from octopull.oci.manifests import MANIFEST_BYTES_MAX
 from octopull.registry.images import Content, contents
+from octopull.runtime.tasks import each
 
 AT_ONCE = 4
 PREFETCHES_MAX = 8
@@ -75,26 +77,14 @@ class Prefetcher:
             async with asyncio.timeout(PREFETCH_S), self._gate:
                 found = await contents(read, digest, platforms)
                 wanted = [one for one in found if (window or Window()).holds(one)]
-                await self._hold(repository, wanted)
+                blobs = [one.digest for one in wanted if not one.is_manifest]
+                await each(blobs, partial(self._hold, repository), AT_ONCE)
         except TimeoutError as error:
             raise Unavailable(f"not all of it came within {PREFETCH_S:.0f} s") from error
         return wanted
 
-    async def _hold(self, repository: str, wanted: Sequence[Content]) -> None:
-        waiting = iter([one.digest for one in wanted if not one.is_manifest])
-        failures: list[Fault] = []
+    async def _hold(self, repository: str, digest: Digest) -> None:
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(AT_ONCE):
-                    group.create_task(self._stat_each(repository, waiting))
-        except* Fault as faults:
-            failures = [one for one in faults.exceptions if isinstance(one, Fault)]
-        if failures:
-            raise failures[0]
-
-    async def _stat_each(self, repository: str, waiting: Iterator[Digest]) -> None:
-        for digest in waiting:
-            try:
-                await self._origins.stat(repository, digest)
-            except NotFound as fault:
-                raise NotFound(f"no origin has {digest}, which the image refers to") from fault
+            await self._origins.stat(repository, digest)
+        except NotFound as fault:
+            raise NotFound(f"no origin has {digest}, which the image refers to") from fault

@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 
 from octopull.clients.preheats import PreheatClient
+from octopull.kernel import documents
 from octopull.kernel.errors import Fault, Misuse, NotFound, Unavailable, Unsupported
 from octopull.kernel.names import TagName
 from octopull.observability import logs
@@ -144,10 +145,7 @@ def read(body: bytes) -> Asked:
         Misuse: anything else.
 
     """
-    try:
-        asked = _ASKED.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Misuse(f"not a prefetch: {error}") from error
+    asked = documents.read(_ASKED.decode, body, "a prefetch")
     if not 0 <= asked.min_blob_size <= asked.max_blob_size <= Window().max:
         raise Misuse("sizes must satisfy 0 <= min_blob_size <= max_blob_size")
     if len(asked.platforms) > PLATFORMS_MAX or len(asked.trace_id) > 200:

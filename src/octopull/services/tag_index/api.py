@@ -1,6 +1,7 @@
 """The tag index's HTTP API; the paths of tags and lists are Kraken's."""
 
 import asyncio
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -56,16 +57,13 @@ class Api:
 
     async def put(self, request: web.Request) -> web.Response:
         """Record a manifest and let the tag stand for it, if all it leads to is there."""
-        name, digest = _tag(request), _digest(request)
-        with self._pushes.one():
-            pushed, *below = await references.walk(self._origins, name.repository, digest)
-            await asyncio.to_thread(self._store.put, name, pushed, below)
-        return web.Response()
+        name = _tag(request)
+        return await self._record(name.repository, _digest(request), [name.tag])
 
     async def get(self, request: web.Request) -> web.Response:
         """The tag's digest, as text."""
         name, headers = _tag(request), {"Cache-Control": "no-store"}
-        if self._upstream_tags.owns(name):
+        if self._upstream_tags.covers(name.repository):
             found = await self._upstream_tags.resolve(name)
             if found.stale:
                 headers[STALE_HEADER] = _header(found.stale)
@@ -79,11 +77,14 @@ class Api:
         return web.Response(status=202)
 
     async def record(self, request: web.Request) -> web.Response:
-        """Record a manifest pushed by its digest, if all it leads to is there."""
-        repository, digest = _repository(request), _digest(request)
+        """Record a manifest and move the tags ``tag`` to it, if all it leads to is there."""
+        tags = [names.tag(tag) for tag in request.query.getall("tag", [])]
+        return await self._record(_repository(request), _digest(request), tags)
+
+    async def _record(self, repository: str, digest: Digest, tags: Sequence[str]) -> web.Response:
         with self._pushes.one():
             pushed, *below = await references.walk(self._origins, repository, digest)
-            await asyncio.to_thread(self._store.record, repository, pushed, below)
+            await asyncio.to_thread(self._store.record, repository, pushed, below, tags)
         return web.Response()
 
     async def holds(self, request: web.Request) -> web.Response:

@@ -1,13 +1,12 @@
 """Garbage collection over HTTP: asked for, and told of line by line."""
 
-import math
 from contextlib import aclosing
 
 import msgspec
 from aiohttp import web
 
 from octopull.config.services import GRACE_S_MAX, GcSettings
-from octopull.kernel.errors import Misuse
+from octopull.http import queries
 from octopull.services.tag_index.collector import Collector
 
 
@@ -24,7 +23,7 @@ class CollectionApi:
 
     async def collect(self, request: web.Request) -> web.StreamResponse:
         """Collect; if whoever asked goes away, the collection ends after its page."""
-        grace_s = _grace_s(request, self._settings.grace_s)
+        grace_s = queries.seconds(request, "grace_s", self._settings.grace_s, GRACE_S_MAX)
         dry_run = request.query.get("dry_run", "0") not in {"0", ""}
         response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
         async with aclosing(self._collector.collect(grace_s=grace_s, dry_run=dry_run)) as lines:
@@ -34,13 +33,3 @@ class CollectionApi:
                     await response.prepare(request)
                 await response.write(msgspec.json.encode(line) + b"\n")
         return response
-
-
-def _grace_s(request: web.Request, default: float) -> float:
-    try:
-        grace_s = float(request.query.get("grace_s", default))
-    except ValueError:
-        grace_s = math.nan
-    if not 0 <= grace_s <= GRACE_S_MAX:
-        raise Misuse("grace_s is a number of seconds")
-    return grace_s

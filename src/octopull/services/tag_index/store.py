@@ -60,19 +60,22 @@ class TagStore:
         self.book = self._db.epoch
         """Names this database, to origins and to followers of its deletions."""
 
-    def record(self, repository: str, pushed: Pushed, below: Sequence[Pushed]) -> None:
-        """``pushed`` exists in ``repository``; ``below`` are the manifests it leads to."""
+    def record(
+        self, repository: str, pushed: Pushed, below: Sequence[Pushed], tags: Sequence[str] = ()
+    ) -> None:
+        """``pushed`` exists in ``repository``; ``below`` are the manifests it leads to.
+
+        ``tags`` stand for it; those that exist move.
+        """
+        keys = [_key(TagName(repository, tag)) for tag in tags]
+        rows: list[Row] = [(*key, str(pushed.digest), time.time()) for key in keys]
         with self._db.transaction():
             self._record(repository, pushed, below)
+            self._db.run_many("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)", rows)
 
     def put(self, name: TagName, pushed: Pushed, below: Sequence[Pushed]) -> None:
-        """As ``record``, and ``name`` stands for it; a tag that exists moves."""
-        with self._db.transaction():
-            self._record(name.repository, pushed, below)
-            self._db.run(
-                "INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)",
-                *_key(name), str(pushed.digest), time.time(),
-            )  # fmt: skip
+        """As ``record``, with one tag."""
+        self.record(name.repository, pushed, below, [name.tag])
 
     def _record(self, repository: str, pushed: Pushed, below: Sequence[Pushed]) -> None:
         manifest = pushed.manifest

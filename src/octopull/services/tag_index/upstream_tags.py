@@ -92,10 +92,6 @@ class UpstreamTags:
         self._checks: OrderedDict[TagName, Check] = OrderedDict()
         self._recorded: OrderedDict[TagName, list[Digest]] = OrderedDict()
 
-    def owns(self, name: TagName) -> bool:
-        """Whether the tag is an upstream's."""
-        return self.covers(name.repository)
-
     def covers(self, repository: str) -> bool:
         """Whether the repository is an upstream's."""
         return split(repository, self._upstreams) is not None

@@ -10,7 +10,7 @@ from aiohttp import web
 from octopull.blob import start
 from octopull.clients.starts import REPLY_BYTES_MAX, read_request
 from octopull.clients.tracker import SWARMS_MAX, AnnounceRequest, SwarmStatus
-from octopull.kernel import names
+from octopull.kernel import documents, names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse
 from octopull.kernel.peers import Peer
@@ -106,10 +106,7 @@ def read_announce(body: bytes) -> AnnounceRequest:
         Misuse: anything else.
 
     """
-    try:
-        told = _DECODER.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Misuse(f"not an announce: {error}") from error
+    told = documents.read(_DECODER.decode, body, "an announce")
     if len(told.swarms) > SWARMS_MAX:
         raise Misuse("too many swarms in one announce", most=SWARMS_MAX)
     for swarm in told.swarms:

@@ -2,17 +2,16 @@
 
 import re
 import time
-from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 
 from octopull.http.server import json_answer
+from octopull.kernel import documents
 from octopull.kernel.errors import Misuse, NotFound
 from octopull.placement.heartbeats import Heartbeat, Preheat
 from octopull.placement.preheats import Preheats
 
-T = TypeVar("T")
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _HEARTBEATS = msgspec.json.Decoder(Heartbeat)
 _PREHEATS = msgspec.json.Decoder(Preheat)
@@ -37,12 +36,12 @@ class PreheatsApi:
 
     async def beat(self, request: web.Request) -> web.Response:
         """Note that an agent is there and how far it is; tell it what to do."""
-        told = _decode(_HEARTBEATS, await request.read(), "a heartbeat")
+        told = documents.read(_HEARTBEATS.decode, await request.read(), "a heartbeat")
         return json_answer(self._preheats.beat(told, time.monotonic()))
 
     async def put(self, request: web.Request) -> web.Response:
         """Let a preheat stand; its id follows from its content, so repeating it is safe."""
-        preheat = _decode(_PREHEATS, await request.read(), "a preheat")
+        preheat = documents.read(_PREHEATS.decode, await request.read(), "a preheat")
         if preheat.id != request.match_info["id"]:
             raise Misuse("a preheat's id follows from its content", id=preheat.id)
         self._preheats.put(preheat, time.monotonic())
@@ -63,10 +62,3 @@ def _id(request: web.Request) -> str:
     if _ID.fullmatch(text) is None:
         raise NotFound("no such preheat")
     return text
-
-
-def _decode(decoder: msgspec.json.Decoder[T], body: bytes, what: str) -> T:
-    try:
-        return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Misuse(f"not {what}: {error}") from error
