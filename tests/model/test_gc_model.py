@@ -5,7 +5,6 @@ of their own, so that every other rule can come between any two of them.
 """
 
 import asyncio
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
@@ -29,13 +28,11 @@ from octopull.services.tag_index.pushes import Pushes
 from octopull.services.tag_index.store import Pushed, TagStore
 from octopull.storage.disk import DiskStore
 from octopull.storage.uploads import Uploads
+from support.memory import folder_in_memory
 from support.registry import index, manifest
 
 GRACE_S = 10
 NS_PER_S = 1_000_000_000
-MEMORY = Path("/dev/shm")
-"""Where a sync costs nothing; the model is not about the disk."""
-
 LAYERS = [b"layer 0", b"layer 1"]
 IMAGES = [manifest(LAYERS[0], LAYERS[0]), manifest(LAYERS[0], LAYERS[1])]
 CONTENT = {Digest.of(one): one for one in [*LAYERS, *IMAGES, index(IMAGES[0])]}
@@ -78,8 +75,7 @@ class Collection:
 class GcModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        memory = MEMORY if MEMORY.is_dir() else None
-        self.folder = tempfile.TemporaryDirectory(dir=memory)
+        self.folder = folder_in_memory()  # Where a sync costs nothing.
         self.now_ns = 1_000_000 * NS_PER_S
         self.open_stores()
         self.pushes = Pushes()

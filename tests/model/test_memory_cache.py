@@ -23,7 +23,8 @@ class MemoryCacheModel(RuleBasedStateMachine):
     def put(self, key: Digest, size: int) -> None:
         self.cache.put(key, size, size)
         self.forget(key)
-        self.used.append((key, size))
+        if size <= BUDGET:
+            self.used.append((key, size))
         while sum(size for _, size in self.used) > BUDGET:
             self.used.pop(0)
 
@@ -34,6 +35,10 @@ class MemoryCacheModel(RuleBasedStateMachine):
         if expected is not None:
             self.forget(key)
             self.used.append((key, expected))
+
+    @rule(key=keys)
+    def peek(self, key: Digest) -> None:
+        assert self.cache.peek(key) == dict(self.used).get(key)
 
     @rule(key=keys)
     def drop(self, key: Digest) -> None:

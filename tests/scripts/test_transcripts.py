@@ -7,6 +7,7 @@ from octopull.blob.layout import LEAF_BYTES
 from octopull.kernel import bitfield
 from octopull.kernel.peers import PeerKind
 from octopull.swarm.events import (
+    Acquired,
     Announce,
     AnnounceFailed,
     Arrived,
@@ -20,6 +21,7 @@ from octopull.swarm.events import (
     Disconnected,
     Discovered,
     GaveUp,
+    Learnt,
     Progressed,
     Received,
     Refused,
@@ -35,7 +37,7 @@ from octopull.swarm.events import (
     Verified,
     Withdraw,
 )  # fmt: skip
-from octopull.swarm.limits import Seeding
+from octopull.swarm.limits import Announces, Seeding
 from octopull.swarm.messages import (
     Cancel,
     Goodbye,
@@ -349,6 +351,46 @@ def test_a_sparing_seed_shows_a_wanted_piece_to_the_first_who_wants_it() -> None
     t.told(Received(2, Wanted(wanted))).orders()
     t.told(Received(1, Wanted(64)))
     assert [c.conn for c in t.ordered(Close)] == [1]  # type: ignore[union-attr]
+
+
+def test_a_seed_that_grows_shows_what_it_has_and_asks_for_nothing() -> None:
+    t = Transcript(3, provable=0, seeding=Seeding.SPARING, announces=Announces.NO)
+    t.told(Started()).orders()
+    assert t.engine.greeting == 0
+    t.told(Connected(1, peer("a"), Dialed.BY_THEM, 0, 0)).orders()
+    t.told(Received(1, Wanted(0))).orders()
+    t.told(Acquired(0)).orders(Send(1, Have(0)))
+    t.told(Received(1, Request(0))).orders(Serve(1, 0, 1))
+    t.told(Received(1, Have(0)), Served(1, 0)).orders()
+    t.told(Connected(2, peer("b"), Dialed.BY_THEM, 0b111, 0)).orders()
+    t.told(Acquired(1)).orders(Send(1, Have(1)))
+    t.told(Acquired(1)).orders()
+    t.told(Acquired(2)).orders(
+        Send(1, Have(2)), Completed(), Close(2, Reason.DONE, "both have everything")
+    )
+    assert t.engine.complete
+
+
+def test_a_seed_that_grows_shows_more_though_what_it_showed_came_from_others() -> None:
+    t = Transcript(4, provable=0, seeding=Seeding.SPARING, announces=Announces.NO, shown_max=1)
+    t.told(Started(), Acquired(0))
+    for conn, name in ((1, "a"), (2, "b")):
+        t.told(Connected(conn, peer(name), Dialed.BY_THEM, 0, 0)).orders(Send(conn, Have(0)))
+    t.told(Received(1, Request(0)), Served(1, 0))
+    # Now b has the piece from a, and does not say so: we hold it ourselves.
+    t.told(Acquired(1)).orders(Send(1, Have(1)), Send(2, Have(1)))
+
+
+def test_a_piece_whose_hash_is_not_known_yet_is_not_asked_for() -> None:
+    t = Transcript(3, provable=1).told(Started()).orders(Announce())
+    t.told(t.opened("a")).orders(Send(1, Request(0)))
+    t.told(Received(1, PieceHead(0, LEAF_BYTES, 0))).orders(Take(1, 0))
+    t.told(Arrived(1, 0), Verified(1, 0)).orders()
+    t.told(Learnt(1)).orders()
+    t.after(30).told(Ticked())
+    assert t.ordered(Close) == []  # It may be of use yet.
+    t.told(Learnt(3))
+    assert sorted(one.message.piece for one in t.ordered(Send)) == [1, 2]  # type: ignore[union-attr]
 
 
 def test_what_waits_at_a_busy_peer_is_recalled_for_one_that_would_idle() -> None:

@@ -53,6 +53,12 @@ class LeafHasher:
                 self._open, self._open_bytes = blake3(), 0
             view = view[len(part) :]
 
+    def whole_pieces(self, piece_length: int, first: int) -> list[bytes]:
+        """Hashes of the pieces from ``first`` on whose every byte was fed; not of a short last."""
+        step = piece_length // LEAF_BYTES
+        last = len(self._leaves) // step
+        return [_root(self._leaves[one * step : (one + 1) * step]) for one in range(first, last)]
+
     def piece_hashes(self, piece_length: int) -> tuple[bytes, ...]:
         """Hashes of all pieces of the bytes fed so far; may be asked more than once."""
         leaves = [*self._leaves, self._open.digest()] if self._open_bytes else self._leaves

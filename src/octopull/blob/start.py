@@ -9,7 +9,8 @@ the blob itself. So whoever is asked how to begin answers with the bytes.
     +--------+------+--------+---------+
 
 Integers are big-endian, unsigned; the digest is packed, in ``d`` bytes (kernel/digest.py). The
-content is encoded metainfo (kind 1) or the blob (2).
+content is encoded metainfo (kind 1), the blob (2), or growing metainfo (3): its origin is still
+fetching it.
 """
 
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from octopull.blob.layout import LEAF_BYTES
-from octopull.blob.metainfo import Metainfo
+from octopull.blob.metainfo import Growing, Metainfo
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, InvalidDigest
 
@@ -28,7 +29,7 @@ STARTS_MAX = 256
 """Digests in one question: more than the layers of any image."""
 
 _HEAD = Struct(">BI")
-_METAINFO, _INLINE = 1, 2
+_METAINFO, _INLINE, _GROWING = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,21 @@ class Inline:
     content: bytes
 
 
-Start = Metainfo | Inline
+Described = Metainfo | Growing
+"""What a swarm can begin with."""
+
+Start = Described | Inline
 
 
 def encode(start: Start) -> bytes:
     """The bytes drawn above; those of several starts may be joined."""
-    if isinstance(start, Inline):
-        kind, content = _INLINE, start.content
-    else:
-        kind, content = _METAINFO, start.encode()
+    match start:
+        case Inline():
+            kind, content = _INLINE, start.content
+        case Metainfo():
+            kind, content = _METAINFO, start.encode()
+        case Growing():
+            kind, content = _GROWING, start.encode()
     return start.digest.pack() + _HEAD.pack(kind, len(content)) + content
 
 
@@ -88,11 +95,11 @@ def join(starts: Iterable[bytes], bytes_max: int) -> bytes:
 
 
 def _proven(digest: Digest, kind: int, content: bytes) -> Start:
-    if kind == _METAINFO:
-        metainfo = Metainfo.decode(content)
-        if metainfo.digest != digest:
+    if kind in {_METAINFO, _GROWING}:
+        described = (Metainfo if kind == _METAINFO else Growing).decode(content)
+        if described.digest != digest:
             raise Corrupt("metainfo of another blob", digest=str(digest))
-        return metainfo
+        return described
     if kind != _INLINE or len(content) > INLINE_BYTES_MAX:
         raise Corrupt("a start of no known kind", kind=kind, length=len(content))
     if not digest.proves(content):

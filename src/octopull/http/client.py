@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import aiohttp
 import msgspec
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, AbstractStreamWriter
 from yarl import URL
 
 from octopull.http.server import FAULT_HEADER, PROGRESS_HEADER
@@ -92,9 +92,10 @@ class Http:
         try:
             async with asyncio.timeout(None) as stall:
                 # aiohttp's own time-outs begin only once the body is sent.
-                body = _paced(data, stall, idle_s, failure) if hasattr(data, "__aiter__") else data
+                if hasattr(data, "__aiter__"):
+                    data = StreamedBody(_paced(data, stall, idle_s, failure))
                 async with self._session.request(
-                    method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+                    method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
                 ) as response:
                     if not stall.expired():
                         stall.reschedule(None)
@@ -184,6 +185,26 @@ class Http:
             return msgspec.json.decode(reply.body, type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError, Misuse) as error:
             raise Corrupt(f"{url} answered something else: {error}") from error
+
+
+class StreamedBody(aiohttp.AsyncIterablePayload):
+    """A stream that takes its connection with it if it is broken off.
+
+    Closed in peace, the connection would send first what it still holds: a peer that does not
+    read could keep it, and a socket, for ever.
+    """
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        assert isinstance(writer, aiohttp.http.StreamWriter)
+        transport = writer.transport
+        try:
+            await super().write_with_length(writer, content_length)
+        except BaseException:
+            if transport is not None:
+                transport.abort()
+            raise
 
 
 async def _paced(

@@ -92,6 +92,16 @@ def json_answer(content: object, status: int = 200) -> web.Response:
     )
 
 
+def json_lines() -> web.StreamResponse:
+    """An answer of JSON documents, each on a line of its own (``write_line``)."""
+    return web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+
+
+async def write_line(response: web.StreamResponse, document: object) -> None:
+    """``document`` as the next line."""
+    await response.write(msgspec.json.encode(document) + b"\n")
+
+
 async def _cut(request: web.Request, response: web.StreamResponse) -> None:
     """Answer, and don't wait for the rest of the body as aiohttp would."""
     response.force_close()

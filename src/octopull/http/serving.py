@@ -1,5 +1,6 @@
 """A listening HTTP server with the endpoints every service has, and an orderly end."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from octopull.http.server import SLOW_CLIENTS
 from octopull.http.tls import TlsServer
 from octopull.kernel.errors import Fault, Unavailable
 from octopull.observability import logs, metrics
-from octopull.runtime.sockets import listening
+from octopull.runtime.sockets import BACKLOG, close, listening
 from octopull.runtime.tasks import Tasks
 from octopull.security.tls import server_context
 
@@ -75,21 +76,25 @@ async def serve(
 @asynccontextmanager
 async def _site(runner: web.AppRunner, listen: Listen) -> AsyncIterator[int]:
     """Accept connections until the block ends; the port."""
+    assert runner.server is not None
     if listen.tls is None:
-        site = web.TCPSite(runner, listen.host, listen.port)
         try:
-            await site.start()
+            server = await asyncio.get_running_loop().create_server(
+                runner.server, listen.host, listen.port, backlog=BACKLOG
+            )
         except OSError as error:
             raise Unavailable(f"cannot listen on {listen.host}:{listen.port}: {error}") from error
-        yield runner.addresses[0][1]
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            await close(server)
         return
     context = server_context(listen.tls)
-    assert runner.server is not None
-    server = TlsServer(listening(listen.host, listen.port), context, runner.server)
+    secure = TlsServer(listening(listen.host, listen.port), context, runner.server)
     try:
-        yield server.port
+        yield secure.port
     finally:
-        await server.close()
+        await secure.close()
 
 
 def _add_standing_routes(app: web.Application, checks: Sequence[Check]) -> None:

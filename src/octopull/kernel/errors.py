@@ -14,9 +14,10 @@
     ├── PeerFault         the other side broke the protocol    drop the peer
     ├── Corrupt           bytes do not match their digest      refetch elsewhere
     ├── NotFound          the thing is absent, now             tell the client
+    ├── Changed           it is not what the caller saw last   look again, then decide
     └── Unavailable       a dependency is down or full         retry later
         ├── Pending           it is on its way                     wait
-        └── UpstreamFailed    a registry that is not ours fails    ask no other host of ours
+        └── UpstreamFailed    storage that is not ours fails       ask no other host of ours
 
 Callers branch on the class, operators search by ``code``, and only HTTP
 adapters turn either into a status.
@@ -117,6 +118,12 @@ class NotFound(Fault):
     code = "not_found"
 
 
+class Changed(Fault):
+    """What was to be replaced is another version than the caller knew; nothing was done."""
+
+    code = "changed"
+
+
 class Unavailable(Fault):
     """A dependency is down, too slow or full; the same call may succeed later."""
 
@@ -133,6 +140,6 @@ class Pending(Unavailable):
 
 
 class UpstreamFailed(Unavailable):
-    """A registry that is not of this cluster is down, or full, or will not have us."""
+    """A registry or store that is not of this cluster is down, or full, or will not have us."""
 
     code = "upstream_failed"

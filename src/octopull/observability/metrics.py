@@ -23,6 +23,13 @@ PEER_BYTES_WASTED = Counter(
 )
 PEER_CONNECTIONS = Gauge("octopull_peer_connections", "Open peer connections.")
 SWARMS = Gauge("octopull_swarms", "Swarms this process takes part in.")
+MEMORY_HITS = Counter("octopull_memory_hits_total", "Small blobs that were served from memory.")
+MEMORY_MISSES = Counter(
+    "octopull_memory_misses_total", "Small blobs that came into memory from the disk, proven."
+)
+MEMORY_BYTES = Gauge(
+    "octopull_memory_bytes", "Small blobs in memory, with what keeping them costs."
+)
 BLOBS_EVICTED = Counter("octopull_blobs_evicted_total", "Blobs evicted from the cache.")
 PREHEATS = Counter("octopull_preheats_total", "Preheats that this agent ended.", ["outcome"])
 BLOBS_COLLECTED = Counter("octopull_collected_blobs_total", "Blobs taken by garbage collection.")
@@ -30,7 +37,86 @@ BYTES_COLLECTED = Counter("octopull_collected_bytes_total", "Their bytes.")
 UPSTREAM_BYTES = Counter(
     "octopull_upstream_received_bytes_total", "Blob bytes fetched from upstreams.", ["upstream"]
 )
+WRITE_BACK_PENDING = Gauge(
+    "octopull_write_back_pending", "Tasks to bring a blob to a backend.", ["backend"]
+)
+WRITE_BACK_OLDEST_SECONDS = Gauge(
+    "octopull_write_back_oldest_seconds", "How long the oldest of them has waited."
+)
+WRITE_BACK_FAILURES = Counter(
+    "octopull_write_back_failures_total", "Attempts that failed.", ["backend"]
+)
+BACKEND_BLOBS_WRITTEN = Counter(
+    "octopull_backend_written_blobs_total", "Blobs written to a backend.", ["backend"]
+)
+BACKEND_BYTES_WRITTEN = Counter(
+    "octopull_backend_written_blob_bytes_total", "Their bytes.", ["backend"]
+)
+BACKEND_DELETES_FAILED = Counter(
+    "octopull_backend_deletes_failed_total",
+    "Collected blobs that a backend may have still.",
+    ["backend"],
+)
+TAG_WRITE_BACK_PENDING = Gauge(
+    "octopull_tag_write_back_pending", "Tags and manifests that a store is to be told of.",
+    ["backend"],
+)  # fmt: skip
+TAG_WRITE_BACK_OLDEST_SECONDS = Gauge(
+    "octopull_tag_write_back_oldest_seconds", "How long the oldest of them has waited."
+)
+TAG_WRITE_BACK_FAILURES = Counter(
+    "octopull_tag_write_back_failures_total", "Attempts that failed.", ["backend"]
+)
+REPLICATION_PENDING = Gauge(
+    "octopull_replication_pending", "Tags and manifests that a remote is to be told of.", ["remote"]
+)
+REPLICATION_OLDEST_SECONDS = Gauge(
+    "octopull_replication_oldest_seconds", "How long the oldest of them has waited.", ["remote"]
+)
+REPLICATION_BYTES = Counter(
+    "octopull_replication_bytes_total", "Blob bytes sent to a remote.", ["remote"]
+)
+REPLICATION_TAGS = Counter(
+    "octopull_replication_tags_total",
+    "Tags and manifests that a remote was told of, by what came of it.",
+    ["remote", "outcome"],
+)
+REPLICATION_FAILURES = Counter(
+    "octopull_replication_failures_total", "Attempts that failed.", ["remote"]
+)
+REPLICATION_RULES_REFUSED = Gauge(
+    "octopull_replication_rules_refused", "1 while the file of rules is wrong and older ones count."
+)
+BACKEND_REQUESTS = Counter(
+    "octopull_backend_requests_total", "Requests to a backend.", ["backend", "operation", "outcome"]
+)
+BACKEND_SECONDS = Histogram(
+    "octopull_backend_request_seconds",
+    "Seconds until a backend's answer was whole.",
+    ["backend", "operation"],
+    buckets=(0.005, 0.025, 0.1, 0.5, 2, 10, 60, 600),
+)
+BACKEND_RECEIVED_BYTES = Counter(
+    "octopull_backend_received_bytes_total", "Bytes read from a backend.", ["backend"]
+)
+BACKEND_SENT_BYTES = Counter(
+    "octopull_backend_sent_bytes_total", "Bytes sent to a backend.", ["backend"]
+)
+SHADOW_FAILED = Counter(
+    "octopull_shadow_failed_total", "What the shadow of a backend failed of.", ["backend"]
+)
+SHADOW_COMPARED = Counter(
+    "octopull_shadow_compared_total", "Objects compared with a shadow's.", ["backend", "outcome"]
+)
 REPLICAS_FAILED = Counter("octopull_replicas_failed_total", "Copies to an owner that failed.")
+BLOBS_REPAIRED = Counter(
+    "octopull_blobs_repaired_total", "Blobs that an origin lacked and took from another."
+)
+BLOBS_SCRUBBED = Counter("octopull_blobs_scrubbed_total", "Blobs read again to see if they last.")
+BLOBS_DAMAGED = Counter("octopull_blobs_damaged_total", "Blobs that the disk damaged, set aside.")
+REPAIRS_FAILED = Counter(
+    "octopull_repairs_failed_total", "Blobs that an origin lacks and did not get from another."
+)
 
 
 def render() -> bytes:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from octopull.kernel.errors import Corrupt, Fault, Misuse, NotFound, Unavailable
+from octopull.kernel.errors import Changed, Corrupt, Fault, Misuse, NotFound, Unavailable
 
 
 class OciCode(StrEnum):
@@ -45,6 +45,7 @@ _BY_CODE = {
 _BY_KIND: tuple[tuple[type[Fault], Refusal], ...] = (
     (Misuse, Refusal(400, OciCode.UNSUPPORTED)),
     (NotFound, Refusal(404, OciCode.NAME_UNKNOWN)),
+    (Changed, Refusal(409, OciCode.UNSUPPORTED)),
     (Unavailable, Refusal(503, OciCode.UNAVAILABLE)),
     (Corrupt, Refusal(502, OciCode.UNKNOWN)),
     (Fault, Refusal(502, OciCode.UNKNOWN)),

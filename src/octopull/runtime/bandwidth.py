@@ -1,5 +1,6 @@
 """How fast bytes may move: rates that can be changed at any time, and what keeps to them."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -68,6 +69,19 @@ class Bucket:
         """Bytes that may move at once; None: as many as there are."""
         rate = self.rate.bytes_per_s
         return None if rate is None else max(QUANTUM_BYTES_MIN, int(rate * QUANTUM_S))
+
+
+async def pay(bucket: Bucket, count: int) -> None:
+    """``count`` bytes have moved: spend them, and wait for what is owed."""
+    bucket.spend(count)
+    await keep_to(bucket)
+
+
+async def keep_to(bucket: Bucket) -> None:
+    """Wait until more bytes may move."""
+    wait_s = bucket.wait_s()
+    if wait_s > 0:
+        await asyncio.sleep(wait_s)
 
 
 class Flow:

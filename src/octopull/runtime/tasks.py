@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -45,6 +46,13 @@ class Tasks:
             task.cancel()
         while self._running:
             await asyncio.wait(self._running)
+
+
+async def happens(event: asyncio.Event, within_s: float | None) -> None:
+    """Returns when ``event`` is set, or after ``within_s`` seconds (None: never)."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await event.wait()
 
 
 async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]], at_once: int) -> None:

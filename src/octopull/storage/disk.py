@@ -3,6 +3,7 @@
     root/blobs/<algorithm>/<2 hex>/<hex>         the bytes: there, so whole and proven
     root/blobs/<algorithm>/<2 hex>/<hex>.*       its side files (storage/sides.py)
     root/partial/, root/uploads/                 blobs on their way in
+    root/damaged/<algorithm>-<hex>               what the disk made of a blob
 
 Paths are made from ``Digest`` values alone, so no input can leave the root.
 """
@@ -11,75 +12,48 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from octopull.blob.hashing import LeafHasher
-from octopull.blob.layout import Layout, piece_length_for
-from octopull.blob.metainfo import Metainfo
+from octopull.blob.metainfo import Metainfo, describe
 from octopull.blob.start import INLINE_BYTES_MAX, Inline, Start
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, NotFound, TooLarge, Unavailable
+from octopull.observability import logs, metrics
 from octopull.storage import durable, sides
+from octopull.storage.blob_file import BlobFile
 from octopull.storage.durable import disk_faults
+from octopull.storage.proofs import Proof, Proofs, identity, prove
 from octopull.storage.shelves import Shelves
 
+log = logs.get("storage")
 READ_BYTES = 1024 * 1024
+NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A stored blob; ``last_access_s`` is seconds since the epoch."""
+    """A stored blob, with when it was read and touched last (seconds since the epoch).
+
+    ``backed``: storage that is not ours has it, too; ``lone``: it is never collected.
+    """
 
     digest: Digest
     size: int
     last_access_s: float
+    touched_s: float
     pinned: bool
-
-
-class BlobFile:
-    """An open blob; until it is closed the store neither evicts nor deletes it."""
-
-    def __init__(self, store: "DiskStore", digest: Digest, fd: int) -> None:
-        self.digest = digest
-        self.fd = fd
-        self.size = os.fstat(fd).st_size
-        self._store = store
-        self._open = True
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Up to ``count`` bytes at ``offset``; fewer at the end."""
-        with disk_faults("reading a blob"):
-            return os.pread(self.fd, count, offset)
-
-    async def proven(self, offset: int) -> int:
-        """The end of the proven bytes around ``offset``: all of a stored blob is proven."""
-        del offset
-        return self.size
-
-    def close(self) -> None:
-        """Unpin; may be called twice."""
-        if self._open:
-            self._open = False
-            os.close(self.fd)
-            self._store.unpin(self.digest)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self.close()
+    backed: bool
+    lone: bool
 
 
 class DiskStore:
     """The blobs under one root. Calls block and may come from any thread.
 
-    Invariants: a file under its digest is whole and was proven; a pinned blob stays.
+    Invariants: a file under its digest is whole and was proven; a pinned blob stays,
+    unless the disk has damaged it.
 
     A blob is *touched* when it is stored, stored again, or kept: the file's modification time
     says when, by ``now_ns`` (nanoseconds since the epoch), and changes under the lock alone.
@@ -90,6 +64,10 @@ class DiskStore:
         self.now_ns = now_ns
         self.partial_root = root / "partial"
         self.uploads_root = root / "uploads"
+        self.damaged_root = root / "damaged"
+        self.on_damaged: Callable[[Digest], None] = lambda _: None
+        """Told, by any thread, of a blob that was set aside."""
+        self._proofs = Proofs()
         self._pins: dict[Digest, int] = {}
         self._lock = threading.Lock()
         # Of its own, and never held over the disk: readers end on threads that must not wait.
@@ -118,6 +96,13 @@ class DiskStore:
         except OSError as error:
             raise Unavailable(f"cannot look up a blob: {error.strerror}") from error
 
+    def has(self, digest: Digest) -> bool:
+        """Whether the blob is here; raises as ``stat`` if nobody can tell."""
+        with suppress(NotFound):
+            self.stat(digest)
+            return True
+        return False
+
     def open(self, digest: Digest) -> BlobFile:
         """Open and pin; counts as an access.
 
@@ -132,14 +117,19 @@ class DiskStore:
                 raise NotFound("no such blob here", digest=str(digest)) from None
             try:
                 # Under the lock: an older modification time must not overwrite a touch.
-                os.utime(fd, ns=(time.time_ns(), os.fstat(fd).st_mtime_ns))
-                blob = BlobFile(self, digest, fd)
+                _, proof = self._stamp(digest, fd, read_ns=time.time_ns())
+                blob = BlobFile(digest, fd, self.unpin, proof, self._prove)
             except BaseException:
                 os.close(fd)
                 raise
             with self._pins_lock:
                 self._pins[digest] = self._pins.get(digest, 0) + 1
             return blob
+
+    def accessed(self, digest: Digest, at_s: float) -> None:
+        """Note an access at ``at_s`` (seconds since the epoch); a blob that is gone is no fault."""
+        with self._lock, disk_faults("noting an access"), suppress(FileNotFoundError):
+            self._stamp(digest, self.path(digest), read_ns=int(at_s * NS_PER_S))
 
     def unpin(self, digest: Digest) -> None:
         """One reader fewer; called by ``BlobFile.close``."""
@@ -152,19 +142,34 @@ class DiskStore:
         """The whole blob.
 
         Raises:
-            NotFound: it isn't here. TooLarge: it is beyond ``bytes_max``.
+            NotFound: it isn't here. TooLarge: it is beyond ``bytes_max``. Corrupt: the disk has
+                damaged it; it is none any more.
 
         """
         with self.open(digest) as blob:
             if blob.size > bytes_max:
                 raise TooLarge("the blob is beyond the limit", bytes_max=bytes_max)
-            return blob.read(0, blob.size)
+            content = blob.read(0, blob.size)
+            if not digest.proves(content):
+                raise self._damaged(blob)
+            return content
+
+    def _prove(self, blob: BlobFile, offset: int) -> None:
+        """Prove some of an open blob, by its metainfo; if that is wrong, by its digest."""
+        try:
+            prove(blob.fd, self.metainfo(blob.digest), blob.proof, offset)
+        except Corrupt:
+            prove(blob.fd, self._remake_metainfo(blob.digest), blob.proof, offset)
+
+    def _damaged(self, blob: BlobFile) -> Corrupt:
+        self.set_aside(blob.digest, blob.fd, "it has another digest")
+        return Corrupt("the disk has damaged a blob", digest=str(blob.digest))
 
     def metainfo(self, digest: Digest) -> Metainfo:
         """The blob's metainfo, made anew from the bytes if its file is lost or damaged.
 
         Raises:
-            NotFound: the blob isn't here.
+            NotFound: the blob isn't here. Corrupt: the disk has damaged it.
 
         """
         size = self.stat(digest)
@@ -199,20 +204,28 @@ class DiskStore:
                 durable.put(target, content)
 
     def _remake_metainfo(self, digest: Digest) -> Metainfo:
-        hasher = LeafHasher()
+        hasher, whole = LeafHasher(), digest.algorithm.hasher()
         with self.open(digest) as blob:
             for offset in range(0, blob.size, READ_BYTES):
-                hasher.update(blob.read(offset, READ_BYTES))
+                chunk = blob.read(offset, READ_BYTES)
+                hasher.update(chunk)
+                whole.update(chunk)
+            if whole.hexdigest() != digest.hex:
+                raise self._damaged(blob)
             metainfo = describe(digest, blob.size, hasher)
             with disk_faults("writing metainfo"):
                 durable.put(sides.meta(self.path(digest)), metainfo.encode())
         return metainfo
 
-    def adopt(self, file: Path, fd: int, metainfo: Metainfo, *, lone: bool = False) -> None:
+    def adopt(
+        self, file: Path, fd: int, metainfo: Metainfo, *, lone: bool = False,
+        touched_ns: int | None = None,
+    ) -> None:  # fmt: skip
         """Move a whole, proven file in; durable when this returns.
 
         ``fd`` is ``file`` open for writing. If the blob is here already, ``file`` goes. A
-        ``lone`` blob is never collected, until it is released.
+        ``lone`` blob is never collected, until it is released. A blob that is new here counts as
+        touched at ``touched_ns``, if that is given, and now if not.
         """
         target = self.path(metainfo.digest)
         with disk_faults("storing a blob"):
@@ -221,12 +234,16 @@ class DiskStore:
             with self._lock:
                 if lone:
                     durable.put(sides.lone(target), b"")
-                if self._touch(target) is None:
-                    durable.put(sides.meta(target), metainfo.encode())
-                    self._touch(file)
-                    file.rename(target)
-                else:
+                if target.exists():
+                    if touched_ns is None:
+                        self._touch(metainfo.digest)
                     file.unlink(missing_ok=True)
+                else:
+                    durable.put(sides.meta(target), metainfo.encode())
+                    now_ns = self.now_ns() if touched_ns is None else touched_ns
+                    os.utime(file, ns=(file.stat().st_atime_ns, now_ns))
+                    file.rename(target)
+                    self._proofs.adopted(metainfo, identity(target.stat()))
             # In either case: who put it there may not have come so far yet.
             durable.sync_folder(target.parent)
 
@@ -241,9 +258,80 @@ class DiskStore:
             if digest in self._pins:
                 raise Unavailable("the blob is in use", digest=str(digest))
             try:
-                sides.unlink(self.path(digest))
+                self._remove(digest)
             except FileNotFoundError:
                 raise NotFound("no such blob here", digest=str(digest)) from None
+
+    def aside(self, digest: Digest) -> Path:
+        """Where a damaged blob goes."""
+        return self.damaged_root / f"{digest.algorithm}-{digest.hex}"
+
+    def set_aside(self, digest: Digest, fd: int, reason: str) -> bool:
+        """Take a blob out that was found damaged when its file was read through ``fd``.
+
+        It is no blob any more, even while others read it; a person may want what is left of it.
+        ``on_damaged`` is told. False, and nothing happens, if it is gone or another file has its
+        place by now.
+        """
+        path, aside = self.path(digest), self.aside(digest)
+        with self._lock, disk_faults("setting a damaged blob aside"):
+            if not path.exists() or not os.path.samestat(path.stat(), os.fstat(fd)):
+                return False
+            durable.make_folder(self.damaged_root)
+            aside.unlink(missing_ok=True)
+            aside.hardlink_to(path)
+            durable.sync_folder(self.damaged_root)
+            self._remove(digest)
+            durable.sync_folder(path.parent)
+        metrics.BLOBS_DAMAGED.inc()
+        log.error("blob.damaged", digest=str(digest), reason=reason)
+        self.on_damaged(digest)
+        return True
+
+    # Eviction of what is elsewhere, too (docs/backends.md).
+
+    def mark_backed(self, digest: Digest, namespace: str) -> None:
+        """Remember that storage that is not ours has the blob, and under which namespace.
+
+        Raises:
+            NotFound: it isn't here.
+
+        """
+        path = self.path(digest)
+        with disk_faults("marking a blob"):
+            with self._lock:
+                # Under the lock, so that no mark outlives its blob.
+                if not path.exists():
+                    raise NotFound("no such blob here", digest=str(digest))
+                fd = sides.note_backed(path, namespace)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            durable.sync_folder(path.parent)
+
+    def backed_under(self, digest: Digest) -> list[str]:
+        """The namespaces that ``mark_backed`` was told of the blob; none if it isn't here."""
+        with disk_faults("looking up where a blob is"):
+            return sides.backed_under(self.path(digest))
+
+    def evict(self, digest: Digest, before_ns: int) -> int | None:
+        """Remove a backed blob last touched before ``before_ns``; its size in bytes.
+
+        None if it stays, which it does while it is pinned.
+        """
+        with self._lock, disk_faults("evicting a blob"):
+            path = self.path(digest)
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                return None
+            if stat.st_mtime_ns >= before_ns or digest in self._pins:
+                return None
+            if not sides.backed(path).exists():
+                return None
+            self._remove(digest)
+            return stat.st_size
 
     # Garbage collection (docs/delete.md).
 
@@ -251,7 +339,7 @@ class DiskStore:
         """Touch a blob, and let it be ``lone``; returns its size in bytes, None if it isn't here."""
         with self._lock, disk_faults("keeping a blob"):
             path = self.path(digest)
-            size = self._touch(path)
+            size = self._touch(digest)
             if lone and size is not None:
                 durable.put(sides.lone(path), b"")
             return size
@@ -294,8 +382,13 @@ class DiskStore:
         with self._lock, disk_faults("collecting a blob"):
             size = self._takeable(digest, before_ns)
             if size is not None:
-                sides.unlink(self.path(digest))
+                self._remove(digest)
             return size
+
+    def _remove(self, digest: Digest) -> None:
+        """Every blob goes this way, with the lock held. Raises FileNotFoundError: it isn't there."""
+        self._proofs.forget(digest)
+        sides.unlink(self.path(digest))
 
     def _takeable(self, digest: Digest, before_ns: int) -> int | None:
         path = self.path(digest)
@@ -307,31 +400,51 @@ class DiskStore:
         stays = touched or digest in self._pins or sides.lone(path).exists()
         return None if stays else stat.st_size
 
-    def _touch(self, path: Path) -> int | None:
-        """Size in bytes, None if there is no such file; the lock must be held."""
+    def _touch(self, digest: Digest) -> int | None:
+        """Size in bytes, None if the blob isn't here; the lock must be held."""
+        with suppress(FileNotFoundError):
+            size, _ = self._stamp(digest, self.path(digest), touched_ns=self.now_ns())
+            return size
+        return None
+
+    def _stamp(
+        self, digest: Digest, file: Path | int, *, read_ns: int | None = None,
+        touched_ns: int | None = None,
+    ) -> tuple[int, Proof]:  # fmt: skip
+        """Set times of a blob's file, which is what it was; its size in bytes, and its proof."""
+        before = os.stat(file)  # noqa: PTH116 - a path or a file number
+        times = before.st_atime_ns if read_ns is None else read_ns, touched_ns or before.st_mtime_ns
+        os.utime(file, ns=times)
+        after = os.stat(file)  # noqa: PTH116
+        return before.st_size, self._proofs.restamped(digest, identity(before), identity(after))
+
+    def digests(self, after: Digest | None = None, shelf: str = "") -> Iterator[Digest]:
+        """Every blob behind ``after``, in order; those that come or go meanwhile may be missed.
+
+        ``shelf`` limits them to those whose hexadecimal characters begin with these two.
+        """
+        return self._shelves.digests(after, shelf)
+
+    def entry(self, digest: Digest) -> Entry | None:
+        """What is known of a blob; None if it isn't here."""
+        path = self.path(digest)
         try:
             stat = path.stat()
-            os.utime(path, ns=(stat.st_atime_ns, self.now_ns()))
         except FileNotFoundError:
             return None
-        return stat.st_size
+        return Entry(
+            digest, stat.st_size, stat.st_atime, stat.st_mtime, digest in self._pins,
+            sides.backed(path).exists(), sides.lone(path).exists(),
+        )  # fmt: skip
 
     def entries(self) -> Iterator[Entry]:
         """Every blob, in no order; those that go meanwhile may be missed."""
-        for digest in self._shelves.digests():
-            try:
-                stat = self.path(digest).stat()
-            except FileNotFoundError:
-                continue
-            yield Entry(digest, stat.st_size, stat.st_atime, digest in self._pins)
+        for digest in self.digests():
+            entry = self.entry(digest)
+            if entry is not None:
+                yield entry
 
     def disk_share(self) -> tuple[int, int]:
         """Bytes used and bytes in all of the file system the root is on."""
         stat = os.statvfs(self.root)
         return (stat.f_blocks - stat.f_bavail) * stat.f_frsize, stat.f_blocks * stat.f_frsize
-
-
-def describe(digest: Digest, size: int, hasher: LeafHasher) -> Metainfo:
-    """Metainfo of a blob of ``size`` bytes, all of which went through ``hasher``."""
-    layout = Layout(size, piece_length_for(size))
-    return Metainfo(digest, layout, hasher.piece_hashes(layout.piece_length))

@@ -1,8 +1,10 @@
-"""Which blobs leave the disk: the idle ones, and the least recently used of a full disk."""
+"""Which blobs leave the disk: the idle and old ones, and the least recently used of a full disk."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Self
 
+from octopull.config.services import CacheSettings
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import NotFound, Unavailable
 from octopull.storage.disk import DiskStore, Entry
@@ -10,11 +12,20 @@ from octopull.storage.disk import DiskStore, Entry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvictionPolicy:
-    """See ``config.services.CacheSettings``; an ``idle_s`` of 0 keeps idle blobs."""
+    """See ``config.services.CacheSettings``; 0 seconds keep idle blobs, and old ones."""
 
     idle_s: float
+    life_s: float = 0.0
     high_watermark: float
     low_watermark: float
+
+    @classmethod
+    def of(cls, cache: CacheSettings) -> Self:
+        """What ``cache`` says."""
+        return cls(
+            idle_s=cache.idle_s, life_s=cache.life_s,
+            high_watermark=cache.high_watermark, low_watermark=cache.low_watermark,
+        )  # fmt: skip
 
 
 def victims(
@@ -23,18 +34,24 @@ def victims(
 ) -> list[Digest]:  # fmt: skip
     """What should go, least recently used first; never what is pinned.
 
-    Counts bytes, not files: above the high watermark just enough goes to reach the low one.
+    Counts bytes, not files: above the high watermark just enough goes to reach the low one. A
+    blob that is touched is used and new again, though nobody read it.
     """
-    able = sorted((e for e in entries if not e.pinned), key=lambda e: (e.last_access_s, e.digest))
+    able = sorted((e for e in entries if not e.pinned), key=lambda e: (_used_s(e), e.digest))
     full = used_bytes > policy.high_watermark * total_bytes
     excess = used_bytes - policy.low_watermark * total_bytes if full else 0.0
     chosen: list[Digest] = []
     for entry in able:
-        idle = policy.idle_s > 0 and now_s - entry.last_access_s >= policy.idle_s
-        if idle or excess > 0:
+        idle = policy.idle_s > 0 and now_s - _used_s(entry) >= policy.idle_s
+        old = policy.life_s > 0 and now_s - entry.touched_s >= policy.life_s
+        if idle or old or excess > 0:
             chosen.append(entry.digest)
             excess -= entry.size
     return chosen
+
+
+def _used_s(entry: Entry) -> float:
+    return max(entry.last_access_s, entry.touched_s)
 
 
 def partials_before_s(

@@ -11,7 +11,8 @@ V = TypeVar("V")
 class MemoryCache(Generic[V]):
     """The values used last; the least recently used go beyond ``bytes_max``.
 
-    Invariant: the sizes of what is kept add up to at most ``bytes_max``.
+    Invariant: the sizes of what is kept add up to at most ``bytes_max``. A value that is larger
+    by itself is not kept, and drives nothing out.
     """
 
     def __init__(self, bytes_max: int) -> None:
@@ -32,9 +33,16 @@ class MemoryCache(Generic[V]):
         self._kept.move_to_end(digest)
         return entry[0]
 
+    def peek(self, digest: Digest) -> V | None:
+        """The value, which does not count as used."""
+        entry = self._kept.get(digest)
+        return None if entry is None else entry[0]
+
     def put(self, digest: Digest, value: V, size: int) -> None:
         """Keep ``value`` of ``size`` bytes in place of an earlier one."""
         self.drop(digest)
+        if size > self._bytes_max:
+            return
         self._kept[digest] = (value, size)
         self._bytes += size
         while self._bytes > self._bytes_max:

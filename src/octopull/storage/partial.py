@@ -5,16 +5,20 @@
     root/partial/<algorithm>-<hex>.pieces    one byte per piece: 1 once it was proven and written
 
 After a restart a marked piece is hashed again before it counts: neither mark nor bytes are
-synced one by one, so either may be lost or torn.
+synced one by one, so either may be lost or torn. Of a blob whose metainfo still grows, nothing
+outlives a restart.
 """
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from octopull.blob.hashing import hash_piece
 from octopull.blob.metainfo import Metainfo
+from octopull.blob.outline import Outline
+from octopull.blob.start import Described
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, InvalidDigest
 from octopull.storage import durable
@@ -32,27 +36,33 @@ class Partial:
     """
 
     def __init__(
-        self, store: DiskStore, metainfo: Metainfo, paths: tuple[Path, Path, Path],
+        self, store: DiskStore, described: Described, paths: tuple[Path, Path, Path],
         fds: tuple[int, int],
     ) -> None:  # fmt: skip
-        self.metainfo = metainfo
+        self.outline: Outline = described.outline
         self.have = 0
+        self._hashes = list(described.piece_hashes)
         self._store = store
         self._data, self._meta, self._pieces = paths
         self.fd, self._marks_fd = fds
-        self._hasher = metainfo.digest.algorithm.hasher()
+        self._hasher = described.digest.algorithm.hasher()
         self._hashed = 0
         self._lock = threading.Lock()
         self._open = True
 
     @classmethod
-    def open(cls, store: DiskStore, metainfo: Metainfo) -> Self:
-        """Begin ``metainfo``'s blob, or go on with what an earlier process proved."""
-        data, meta, pieces = (_path(store, metainfo.digest, suffix) for suffix in _SUFFIXES)
+    def open(cls, store: DiskStore, described: Described) -> Self:
+        """Begin a blob, or go on with what an earlier process proved of it.
+
+        Growing metainfo must begin with the first piece.
+        """
+        data, meta, pieces = (_path(store, described.digest, suffix) for suffix in _SUFFIXES)
         with disk_faults("opening a partial blob"):
-            if not _same(meta, metainfo):
-                remove(store, metainfo.digest)
-                durable.put(meta, metainfo.encode())
+            if not isinstance(described, Metainfo):
+                remove(store, described.digest)
+            elif not _same(meta, described):
+                remove(store, described.digest)
+                durable.put(meta, described.encode())
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             data_fd = os.open(data, flags, 0o600)
             try:
@@ -60,23 +70,42 @@ class Partial:
             except BaseException:
                 os.close(data_fd)
                 raise
-            partial = cls(store, metainfo, (data, meta, pieces), (data_fd, marks_fd))
+            partial = cls(store, described, (data, meta, pieces), (data_fd, marks_fd))
             try:
-                os.ftruncate(data_fd, metainfo.layout.size)
-                os.ftruncate(marks_fd, metainfo.layout.count)
+                os.ftruncate(data_fd, described.outline.layout.size)
+                os.ftruncate(marks_fd, described.outline.layout.count)
                 partial._reprove()
             except BaseException:
                 partial.close()
                 raise
         return partial
 
+    @property
+    def known(self) -> int:
+        """Pieces whose hashes are known, counted from the first."""
+        return len(self._hashes)
+
+    @property
+    def metainfo(self) -> Metainfo:
+        """The blob's metainfo, all of which must be known."""
+        return Metainfo(self.outline.digest, self.outline.layout, tuple(self._hashes))
+
+    def learn(self, first: int, piece_hashes: Sequence[bytes]) -> None:
+        """Hashes of the pieces from ``first`` on; what is known already is left as it is."""
+        self._hashes += piece_hashes[self.known - first :] if first <= self.known else ()
+
+    def seal(self) -> None:
+        """All hashes are known now: pieces outlive a restart."""
+        with disk_faults("writing metainfo"):
+            durable.put(self._meta, self.metainfo.encode())
+
     def _reprove(self) -> None:
-        marks = os.pread(self._marks_fd, self.metainfo.layout.count, 0)
+        marks = os.pread(self._marks_fd, self.outline.layout.count, 0)
         for piece, mark in enumerate(marks):
             if mark:
-                offset, length = self.metainfo.layout.span(piece)
+                offset, length = self.outline.layout.span(piece)
                 content = os.pread(self.fd, length, offset)
-                if hash_piece(content) == self.metainfo.piece_hashes[piece]:
+                if hash_piece(content) == self._hashes[piece]:
                     self.have |= 1 << piece
                 else:
                     os.pwrite(self._marks_fd, b"\x00", piece)
@@ -85,10 +114,10 @@ class Partial:
         """Prove ``content`` (exactly one piece) and write it; False, and nothing written, if
         its hash is wrong.
         """
-        if hash_piece(content) != self.metainfo.piece_hashes[piece]:
+        if hash_piece(content) != self._hashes[piece]:
             return False
         with disk_faults("writing a piece"):
-            durable.pwrite_all(self.fd, content, self.metainfo.layout.span(piece)[0])
+            durable.pwrite_all(self.fd, content, self.outline.layout.span(piece)[0])
             os.pwrite(self._marks_fd, _MARK, piece)
         with self._lock:
             self.have |= 1 << piece
@@ -112,11 +141,11 @@ class Partial:
             Corrupt: every piece matched, the digest of the whole does not; the file goes.
 
         """
-        self.advance(self.metainfo.layout.size)
-        if self._hasher.hexdigest() != self.metainfo.digest.hex:
+        self.advance(self.outline.layout.size)
+        if self._hasher.hexdigest() != self.outline.digest.hex:
             with disk_faults("discarding a blob"):
                 self.discard()
-            raise Corrupt("the whole has another digest", digest=str(self.metainfo.digest))
+            raise Corrupt("the whole has another digest", digest=str(self.outline.digest))
 
     def commit(self) -> None:
         """Make it a blob of the store; durable when this returns. ``fd`` stays open.

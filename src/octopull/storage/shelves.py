@@ -22,14 +22,18 @@ class Shelves:
         """Where the blob is, or would be."""
         return self._root.joinpath(digest.algorithm, digest.hex[:2], digest.hex)
 
-    def digests(self, after: Digest | None = None) -> Iterator[Digest]:
+    def digests(self, after: Digest | None = None, only: str = "") -> Iterator[Digest]:
         """Every blob behind ``after``, in order of algorithm and characters.
+
+        ``only`` limits them to those whose hexadecimal characters begin with these two.
 
         Those that come or go meanwhile may be missed or named.
         """
         least = ("", "") if after is None else (after.algorithm.value, after.hex)
         for algorithm in sorted(Algorithm):
             for shelf in sorted((self._root / algorithm).iterdir()):
+                if only not in {"", shelf.name}:
+                    continue
                 if (algorithm.value, shelf.name) < (least[0], least[1][:2]):
                     continue
                 for name in sorted(path.name for path in shelf.iterdir()):

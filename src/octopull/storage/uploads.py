@@ -1,5 +1,6 @@
 """Blobs that arrive in order from a client: resumable sessions, hashed as they are written."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -9,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from octopull.blob.hashing import LeafHasher
-from octopull.blob.metainfo import Metainfo
+from octopull.blob.metainfo import Metainfo, describe
 from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import Corrupt, InvalidDigest, InvalidName, InvalidRange, NotFound
 from octopull.storage import durable
-from octopull.storage.disk import DiskStore, describe
+from octopull.storage.disk import DiskStore
 from octopull.storage.durable import disk_faults
 
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -83,12 +84,27 @@ class Uploads:
     def start(self) -> str:
         """Open a session; its id has 32 hexadecimal characters."""
         session_id = os.urandom(16).hex()
+        self._open(session_id)
+        return session_id
+
+    def _open(self, session_id: str) -> None:
         path = self._store.uploads_root / session_id
         with disk_faults("starting an upload"):
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with self._lock:
             self._sessions[session_id] = _Session(path, fd)
-        return session_id
+
+    def resume(self, session_id: str) -> int:
+        """Go on with a session of this id, or open it; bytes it holds.
+
+        Raises:
+            InvalidName: not an id.
+
+        """
+        with contextlib.suppress(NotFound):
+            return self.size(session_id)
+        self._open(session_id)
+        return 0
 
     def size(self, session_id: str) -> int:
         """Bytes the session holds.
@@ -142,11 +158,13 @@ class Uploads:
                 os.ftruncate(session.fd, size)
                 session.start_over()
 
-    def commit(self, session_id: str, digest: Digest, *, lone: bool = False) -> Metainfo:
+    def commit(
+        self, session_id: str, digest: Digest, *, lone: bool = False, touched_ns: int | None = None
+    ) -> Metainfo:
         """Make the session's bytes the blob ``digest``; durable when this returns.
 
-        A ``lone`` blob is never collected. Under another algorithm than SHA-256 the bytes are
-        read once more.
+        ``lone`` and ``touched_ns`` are as of ``DiskStore.adopt``. Under another algorithm than
+        SHA-256 the bytes are read once more.
 
         Raises:
             InvalidDigest: they have another digest; the session is over.
@@ -157,19 +175,62 @@ class Uploads:
         with session.lock:
             self._check_open(session)
             session.catch_up()
-            found = session.found(digest.algorithm)
-            if found != digest:
-                self._end(session_id, session)
-                raise InvalidDigest(
-                    "the bytes have another digest", claimed=str(digest), found=str(found)
-                )
+            self._prove(session_id, session, digest)
             metainfo = describe(digest, session.size, session.leaves)
             with disk_faults("committing an upload"):
                 # The file may hold more than was hashed, if a write failed half-way.
                 os.ftruncate(session.fd, session.size)
-            self._store.adopt(session.path, session.fd, metainfo, lone=lone)
+            self._store.adopt(session.path, session.fd, metainfo, lone=lone, touched_ns=touched_ns)
             self._end(session_id, session)
             return metainfo
+
+    def file(self, session_id: str) -> int:
+        """A file number of its own for the session's bytes, to be read and closed by the caller.
+
+        Raises:
+            NotFound: no such session.
+
+        """
+        session = self._session(session_id)
+        with session.lock, disk_faults("opening an upload"):
+            self._check_open(session)
+            return os.dup(session.fd)
+
+    def whole_pieces(self, session_id: str, piece_length: int, first: int) -> list[bytes]:
+        """Hashes of the pieces from ``first`` on that are whole by now.
+
+        Raises:
+            NotFound: no such session.
+
+        """
+        session = self._session(session_id)
+        with session.lock:
+            self._check_open(session)
+            session.catch_up()
+            return session.leaves.whole_pieces(piece_length, first)
+
+    def prove(self, session_id: str, digest: Digest) -> tuple[bytes, ...]:
+        """Check that the session's bytes are those of ``digest``; hashes of all pieces.
+
+        Raises:
+            InvalidDigest: they have another digest; the session is over.
+            NotFound: no such session.
+
+        """
+        session = self._session(session_id)
+        with session.lock:
+            self._check_open(session)
+            session.catch_up()
+            self._prove(session_id, session, digest)
+            return describe(digest, session.size, session.leaves).piece_hashes
+
+    def _prove(self, session_id: str, session: _Session, digest: Digest) -> None:
+        found = session.found(digest.algorithm)
+        if found != digest:
+            self._end(session_id, session)
+            raise InvalidDigest(
+                "the bytes have another digest", claimed=str(digest), found=str(found)
+            )
 
     def abort(self, session_id: str) -> None:
         """Drop the session.

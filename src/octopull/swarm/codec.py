@@ -51,7 +51,7 @@ _SHORT = Struct(">H")
 _SWARM = Struct(">8sB32s")
 _SPEAKER = Struct(">20sHB")
 PROTOCOL = b"octopull"
-VERSION = 3
+VERSION = 4
 
 WAITING_MAX = (1 << 16) - 1
 """The most that a ``PieceHead`` can say is waiting."""

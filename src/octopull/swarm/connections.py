@@ -64,3 +64,9 @@ class Connections:
             return False
         accepted = sum(one.dialed is Dialed.BY_THEM for one in self._open.values())
         return dialed is Dialed.BY_US or accepted < accepted_max
+
+    def without(self, pieces: int) -> Connection | None:
+        """A connection to a peer that holds none of ``pieces``, one that we dialled if any is."""
+        useless = [one for one in self if not one.holds & pieces]
+        own = [one for one in useless if one.dialed is Dialed.BY_US]
+        return next(iter(own or useless), None)

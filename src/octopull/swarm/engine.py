@@ -7,6 +7,7 @@ peer did: a peer at fault is closed and banned, and the swarm goes on.
 from octopull.blob.layout import Layout
 from octopull.kernel import bitfield
 from octopull.kernel.errors import PeerFault
+from octopull.swarm.admission import Admission
 from octopull.swarm.alarm import Alarm
 from octopull.swarm.announcer import Announcer
 from octopull.swarm.chance import Chance
@@ -15,6 +16,7 @@ from octopull.swarm.connection import Connection
 from octopull.swarm.connections import Connections
 from octopull.swarm.dialing import Dialing
 from octopull.swarm.events import (
+    Acquired,
     Announce,
     AnnounceFailed,
     Arrived,
@@ -22,12 +24,12 @@ from octopull.swarm.events import (
     Command,
     Completed,
     Connected,
-    Dialed,
     DialFailed,
     Disconnected,
     Discovered,
     Event,
     GaveUp,
+    Learnt,
     Progressed,
     Received,
     Refused,
@@ -60,6 +62,7 @@ from octopull.swarm.messages import (
 )  # fmt: skip
 from octopull.swarm.offers import Offers, Open, Sparing
 from octopull.swarm.orders import Orders
+from octopull.swarm.patience import Patience
 from octopull.swarm.picker import Picker
 from octopull.swarm.pieces import Pieces
 from octopull.swarm.pipeline import Pipeline
@@ -78,24 +81,25 @@ class Engine:
         limits: how to behave.
         salt: seeds every choice left to chance; the same events then give the same commands.
         zone: where we are; peers of the same zone are asked first.
+        provable: the hashes of so many pieces are known, and they alone are asked for; None: all.
 
     """
 
     def __init__(
         self, *, me: str, layout: Layout, have: int, limits: SwarmLimits, salt: int,
-        zone: str = "",
+        zone: str = "", provable: int | None = None,
     ) -> None:  # fmt: skip
         chance = Chance(salt)
-        self._me = me
         self._zone = zone
         self._layout = layout
         self._limits = limits
         self._orders, self._alarm = Orders(), Alarm()
-        self._pieces = Pieces(layout.count, have)
+        self._pieces = Pieces(layout.count, have, layout.count if provable is None else provable)
         self._picker = Picker(layout.count, chance)
         self._roster = Roster(me, limits, chance)
         self._announcer = Announcer(limits)
         self._connections = Connections(limits)
+        self._admission = Admission(me, limits, self._pieces, self._roster, self._connections)
         self._dialing = Dialing(
             limits, self._roster, self._connections, self._announcer, self._orders
         )
@@ -105,12 +109,12 @@ class Engine:
             self._alarm,
         )  # fmt: skip
         offers: Offers = Open(limits)
-        if limits.seeding is Seeding.SPARING and self._pieces.complete:
-            offers = Sparing(limits, layout.count, self._picker, chance.below(layout.count))
+        if limits.seeding is Seeding.SPARING:
+            offers = Sparing.of(limits, self._pieces, self._picker, chance)
         self._telling = Telling(
             offers, self._picker, self._connections, limits, self._orders, self._alarm
         )
-        self._gained_at = self._made_room_at = 0.0
+        self._patience = Patience(limits)
         self._over = False
 
     @property
@@ -157,6 +161,11 @@ class Engine:
                 self._verified(conn, piece, now)
             case Refused(conn, piece):
                 self._refused(conn, piece, now)
+            case Acquired(piece):
+                if self._pieces.acquired(piece):
+                    self._gained(piece, now)
+            case Learnt(pieces):
+                self._learnt(pieces, now)
             case Connected():
                 self._connect(event, now)
             case Sought(piece):
@@ -197,7 +206,7 @@ class Engine:
     # Beginning, and time.
 
     def _start(self, now: float) -> None:
-        self._gained_at = now
+        self._patience.gained(now)
         self._announcer.soon(now)
         if self.complete:
             self._orders.add(Completed())
@@ -224,23 +233,21 @@ class Engine:
         """Let a connection that is of no use go, if we starve and have no place to dial from."""
         deadline = self._starving_deadline()
         if deadline is not None and deadline <= now:
-            self._made_room_at = now
-            missing = self._pieces.missing
-            useless = [one for one in self._connections if not one.holds & missing]
-            if useless:
-                own = [one for one in useless if one.dialed is Dialed.BY_US]
-                self._drop((own or useless)[0], Reason.FULL, "has nothing for us", now)
+            self._patience.made_room(now)
+            useless = self._connections.without(self._pieces.missing)
+            if useless is not None:
+                self._drop(useless, Reason.FULL, "has nothing for us", now)
 
     def _starving_deadline(self) -> float | None:
         if self.complete or self._over or self._pieces.requested or self._dial_room() > 0:
             return None
-        return max(self._gained_at, self._made_room_at) + self._limits.starve_s
+        return self._patience.starves_at if self._pieces.missing else None
 
     def _dial_room(self) -> int:
         return 0 if self.complete or self._over else self._dialing.room
 
     def _end_if_idle(self, now: float) -> None:
-        if self._over or now < self._idle_deadline():
+        if self._over or now < self._patience.ends_at(complete=self.complete):
             return
         self._over = True
         if self.complete:
@@ -250,16 +257,12 @@ class Engine:
             self._orders.add(GaveUp(f"nothing came for {self._limits.give_up_s:g} s; "
                                f"{missing} of {self._layout.count} pieces missing"))  # fmt: skip
 
-    def _idle_deadline(self) -> float:
-        patience_s = self._limits.seeder_idle_s if self.complete else self._limits.give_up_s
-        return self._gained_at + patience_s
-
     def _wake(self, now: float) -> None:
         due = [c.pipeline.next_deadline for c in self._connections]
         due.append(self._announcer.next_deadline)
         due += [self._telling.flush_at, self._requests.look_at, self._starving_deadline()]
         if not self._over:
-            due.append(self._idle_deadline())
+            due.append(self._patience.ends_at(complete=self.complete))
         if self._dial_room() > 0:
             due.append(self._roster.next_dial(self._connections.peers()))
         when = min((one for one in due if one is not None), default=None)
@@ -282,28 +285,18 @@ class Engine:
             return
         self._connections.add(fresh)
         if self.complete:
-            self._gained_at = now
+            self._patience.gained(now)
         self._telling.opened(fresh, self._pieces.have, now)
         self._requests.opened(fresh, now)
 
     def _refusal(self, fresh: Connection, now: float) -> tuple[Reason, str] | None:
         """Why not to keep a new connection, if there is a reason; closes the one it replaces."""
-        if fresh.peer.id == self._me:
-            return Reason.DUPLICATE, "that is ourselves"
-        if self._roster.banned(fresh.peer.id, now):
-            return Reason.FAULT, "banned"
-        if self.complete and fresh.holds == self._pieces.have:
-            return Reason.DONE, "both have everything"
+        if (refusal := self._admission.refusal(fresh, now)) is not None:
+            return refusal
         twin = self._connections.to(fresh.peer.id)
         if twin is not None:
-            # Both sides must keep the same one: that which the smaller id dialled.
-            if twin.dialer(self._me) < fresh.dialer(self._me):
-                return Reason.DUPLICATE, "connected already"
             self._drop(twin, Reason.DUPLICATE, "replaced", now)
-        strangers = self._limits.connections_max if self.complete else self._limits.accepted_max
-        if not self._connections.room_for(fresh.dialed, strangers):
-            return Reason.FULL, "no place left"
-        return None
+        return None if self._admission.has_place(fresh) else (Reason.FULL, "no place left")
 
     def _drop(self, connection: Connection, reason: Reason, because: str, now: float) -> None:
         self._orders.add(Close(connection.conn, reason, because))
@@ -326,10 +319,10 @@ class Engine:
                     self._heard(connection, message, now)
                 case Progressed():
                     connection.pipeline.heard(now)
-                    self._gained_at = now
+                    self._patience.gained(now)
                 case Arrived(_, piece):
                     connection.receiving = None
-                    self._gained_at = now
+                    self._patience.gained(now)
                     self._requests.arrived(connection, piece, now)
                 case Served(_, piece):
                     connection.serving.discard(piece)
@@ -337,7 +330,7 @@ class Engine:
                     self._telling.count(connection, 1 << piece)
                     self._telling.news(connection, now)
                     if self.complete:
-                        self._gained_at = now
+                        self._patience.gained(now)
                 case Disconnected():
                     self._forget(connection, now)
                 case _:
@@ -395,7 +388,7 @@ class Engine:
         if len(connection.serving) >= self._limits.served_queue_max:
             raise PeerFault("asks for too much at once", queue=len(connection.serving))
         if self.complete:
-            self._gained_at = now
+            self._patience.gained(now)
         if piece not in connection.serving:
             connection.serving.add(piece)
             self._orders.add(Serve(connection.conn, piece, self._picker.holders(piece)))
@@ -424,9 +417,17 @@ class Engine:
         if sender is not None:
             sender.pipeline.forgive()
             self._roster.useful(sender.peer.id)
-        if not self._pieces.verified(piece, conn):
-            return
-        self._gained_at = now
+        if self._pieces.verified(piece, conn):
+            self._gained(piece, now)
+
+    def _learnt(self, pieces: int, now: float) -> None:
+        """Peers may hold what could not be asked for until now."""
+        self._pieces.provable = max(self._pieces.provable, pieces)
+        self._patience.gained(now)
+        self._requests.refill(now)
+
+    def _gained(self, piece: int, now: float) -> None:
+        self._patience.gained(now)
         self._telling.gained(piece, now)
         if self.complete:
             self._alarm.stale = True

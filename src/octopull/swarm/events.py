@@ -100,6 +100,20 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Acquired:
+    """A piece was proven and written that came from no peer."""
+
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """The hashes of the first ``pieces`` pieces are known by now."""
+
+    pieces: int
+
+
+@dataclass(frozen=True, slots=True)
 class Served:
     """A whole body was handed to the kernel."""
 
@@ -121,7 +135,7 @@ class Ticked:
 
 Event = (
     Started | Discovered | AnnounceFailed | DialFailed | Connected | Disconnected | Received
-    | Progressed | Arrived | Verified | Refused | Served | Sought | Ticked
+    | Progressed | Arrived | Verified | Refused | Acquired | Learnt | Served | Sought | Ticked
 )  # fmt: skip
 
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from octopull.kernel import bitfield
+from octopull.swarm.chance import Chance
 from octopull.swarm.connection import Connection
 from octopull.swarm.limits import SwarmLimits
 from octopull.swarm.picker import Picker
+from octopull.swarm.pieces import Pieces
 
 
 class Offers(Protocol):
@@ -80,9 +81,20 @@ class Sparing:
     """
 
     limits: SwarmLimits
-    pieces: int
+    pieces: Pieces
     around: Picker
     start: int
+    grows: bool = False
+    """Whether pieces come while they are given on: then few are there, several peers are shown the
+    same, and who gets one from another does not say so, since we hold it ourselves."""
+    taken: int = 0
+    """What was given to anybody by a seed that grows."""
+
+    @classmethod
+    def of(cls, limits: SwarmLimits, pieces: Pieces, around: Picker, chance: Chance) -> "Sparing":
+        """As a seed that holds ``pieces`` begins, at a place left to chance."""
+        start = chance.below(pieces.count)
+        return cls(limits, pieces, around, start, grows=not pieces.complete)
 
     def greeting(self, have: int) -> int:
         return have & 0
@@ -92,7 +104,10 @@ class Sparing:
 
     def news(self, connection: Connection) -> int:
         shown = connection.told & ~connection.holds & ~connection.given
-        lacked = bitfield.full(self.pieces) & ~connection.holds & ~connection.told
+        if self.grows:
+            self.taken |= connection.given
+            shown &= ~self.taken
+        lacked = self.pieces.have & ~connection.holds & ~connection.told
         told = 0
         for _ in range(self.limits.shown_max - shown.bit_count()):
             piece = self.around.rarest_from(lacked & ~told, self.start)
@@ -105,7 +120,7 @@ class Sparing:
         """Show it, unless another has it or was shown it, and so will pass it on: the readers of a
         flash crowd all wait for the same piece.
         """
-        lacked = ~(connection.holds | connection.told) & 1 << piece
+        lacked = self.pieces.have & ~(connection.holds | connection.told) & 1 << piece
         return lacked if self.around.holders(piece) == 0 else 0
 
     def due(self, connection: Connection) -> int:

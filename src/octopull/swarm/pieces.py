@@ -9,6 +9,8 @@ from octopull.kernel import bitfield
 class Pieces:
     """Sets of pieces as integers.
 
+    Only of the first ``provable`` pieces the hashes are known; the others can't be asked for.
+
     Invariants, checked by ``validate``: a piece that is had is neither asked for nor being
     proven; a piece being proven is busy, or it would be fetched again while it is hashed,
     and stays so until its last proof is done.
@@ -16,6 +18,7 @@ class Pieces:
 
     count: int
     have: int
+    provable: int
     proving: int = 0
     requested: int = 0
     _askers: dict[int, set[int]] = field(default_factory=dict[int, set[int]])
@@ -33,8 +36,8 @@ class Pieces:
 
     @property
     def missing(self) -> int:
-        """Pieces neither had nor being proven."""
-        return bitfield.full(self.count) & ~self.have & ~self.proving
+        """Provable pieces neither had nor being proven."""
+        return bitfield.full(self.provable) & ~self.have & ~self.proving
 
     @property
     def free(self) -> int:
@@ -71,6 +74,10 @@ class Pieces:
     def verified(self, piece: int, conn: int) -> bool:
         """The body was right; False if the piece was had already."""
         self._proved(piece, conn)
+        return self.acquired(piece)
+
+    def acquired(self, piece: int) -> bool:
+        """The piece came by another way than from a peer; False if it was had already."""
         fresh = not bitfield.has(self.have, piece)
         self.have |= 1 << piece
         self.proving &= ~self.have

@@ -49,7 +49,7 @@ class Telling:
         bit = 1 << piece
         for connection in self._connections.all:
             if not connection.holds & bit:
-                connection.untold |= bit
+                connection.untold |= self._offers.untold(bit)
                 self.news(connection, now)
 
     def news(self, connection: Connection, now: float) -> None:

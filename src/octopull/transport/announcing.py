@@ -40,7 +40,7 @@ class Announcing:
 
     def want(self, swarm: Swarm) -> None:
         """Announce ``swarm`` soon."""
-        self._due[swarm.metainfo.info_hash] = swarm
+        self._due[swarm.outline.info_hash] = swarm
         if not self._gathering:
             self._gathering = True
             self._tasks.start(self._gather(), "announce")
@@ -61,5 +61,5 @@ class Announcing:
                 swarm.tell(AnnounceFailed())
             return
         for swarm in swarms:
-            peers = answer.peers.get(swarm.metainfo.info_hash, ())
+            peers = answer.peers.get(swarm.outline.info_hash, ())
             swarm.tell(Discovered(peers, answer.interval_s))

@@ -157,7 +157,7 @@ class PeerNode:
         if swarm is None or swarm.closed:
             await loop.sock_sendall(sock, codec.encode(Goodbye(Reason.UNKNOWN_BLOB)))
             raise PeerFault("asks for a blob we don't have", digest=str(theirs.digest))
-        holds = handshake.check(theirs, swarm.metainfo)
+        holds = handshake.check(theirs, swarm.outline)
         told = swarm.engine.greeting
         await loop.sock_sendall(sock, codec.encode(self._greeting(swarm, told)))
         wire = Wire(swarm.number(), sock, decoder, self._pool, swarm)
@@ -178,7 +178,7 @@ class PeerNode:
                 theirs = await _read_handshake(sock, decoder)
                 if theirs.peer.id != peer.id:
                     raise PeerFault("another peer answers there", peer=str(peer))
-                holds = handshake.check(theirs, swarm.metainfo)
+                holds = handshake.check(theirs, swarm.outline)
         except (OSError, TimeoutError, ValueError, Fault) as error:
             # ValueError: a host name that no resolver takes (UnicodeError of the IDNA codec).
             log.debug("peer.dial_failed", peer=str(peer), reason=str(error) or repr(error))
@@ -194,7 +194,7 @@ class PeerNode:
         swarm.welcome(wire, theirs.peer, Dialed.BY_US, holds, told)
 
     def _greeting(self, swarm: Swarm, told: int) -> Handshake:
-        return handshake.greet(swarm.metainfo, swarm.namespace, self.me, told)
+        return handshake.greet(swarm.outline, swarm.namespace, self.me, told)
 
 
 async def _read_handshake(sock: socket.socket, decoder: Decoder) -> Handshake:

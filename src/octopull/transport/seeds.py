@@ -1,16 +1,23 @@
-"""Swarms of blobs that are whole: opened when asked for, closed when idle."""
+"""Swarms of blobs that are whole, or are becoming so from elsewhere than from peers.
+
+Those of whole blobs are opened when they are asked for, and closed when idle.
+"""
 
 import asyncio
 import functools
+import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from octopull.blob.outline import Outline
 from octopull.kernel import bitfield
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse, NotFound
 from octopull.observability import logs
-from octopull.storage.disk import BlobFile, DiskStore
+from octopull.storage.blob_file import BlobFile
+from octopull.storage.disk import DiskStore
 from octopull.swarm.engine import Engine
+from octopull.swarm.events import Acquired
 from octopull.swarm.limits import SwarmLimits
 from octopull.swarm.messages import Goodbye, Handshake, Reason
 from octopull.transport.node import PeerNode
@@ -19,18 +26,57 @@ from octopull.transport.swarm import Swarm
 log = logs.get("transport")
 
 
-@dataclass(frozen=True, slots=True)
+GROWING_S = 7 * 86400.0
+"""A blob that grows is given up by who fetches it, not for want of peers."""
+
+
+@dataclass(slots=True)
 class _Whole:
     """A blob's file as a swarm's piece store."""
 
-    blob: BlobFile
+    fd: int
+    blob: BlobFile | None
+
+    def write(self, piece: int, content: memoryview) -> bool:
+        raise Misuse("a seed takes no pieces", piece=piece, bytes=len(content))
+
+    def close(self) -> None:
+        """Close the file, and unpin the blob."""
+        os.close(self.fd)
+        if self.blob is not None:
+            self.blob.close()
+
+
+@dataclass(slots=True)
+class GrowingSeed:
+    """A blob that comes from elsewhere, served as far as it is there. Calls from the loop alone."""
+
+    seeds: "Seeds"
+    swarm: Swarm
+    file: _Whole
+    _over: bool = field(default=False)
 
     @property
     def fd(self) -> int:
-        return self.blob.fd
+        """The file that holds at least the acquired pieces; open until the seed closes."""
+        return self.file.fd
 
-    def write(self, piece: int, content: memoryview) -> bool:
-        raise Misuse("a whole blob takes no pieces", piece=piece, bytes=len(content))
+    def acquired(self, piece: int) -> None:
+        """A piece is proven, and written to the file."""
+        self.swarm.tell(Acquired(piece))
+
+    def keep(self, blob: BlobFile) -> None:
+        """The blob is whole and in the store; ``blob`` is pinned as long as it is seeded."""
+        self._over = True
+        if self.swarm.closed:
+            blob.close()
+        else:
+            self.file.blob = blob
+
+    def drop(self) -> None:
+        """The blob did not become whole; nothing happens after ``keep``."""
+        if not self._over:
+            self.seeds.close(self.swarm.outline.digest, Reason.SHUTDOWN)
 
 
 class Seeds:
@@ -42,7 +88,7 @@ class Seeds:
     def __init__(self, store: DiskStore, limits: SwarmLimits) -> None:
         self._store = store
         self._limits = limits
-        self._swarms: dict[Digest, tuple[Swarm, BlobFile]] = {}
+        self._swarms: dict[Digest, tuple[Swarm, _Whole]] = {}
         self._opening: dict[Digest, asyncio.Task[Swarm]] = {}
         self._over = False
 
@@ -56,7 +102,7 @@ class Seeds:
             swarm = await self.open(node, theirs.digest, theirs.namespace)
         except NotFound:
             return None
-        return swarm if swarm.metainfo.info_hash == theirs.info_hash.hex() else None
+        return swarm if swarm.outline.info_hash == theirs.info_hash.hex() else None
 
     async def open(self, node: PeerNode, digest: Digest, namespace: str) -> Swarm:
         """Seed ``digest``.
@@ -81,25 +127,31 @@ class Seeds:
             task.exception()  # Told to whoever waited, if anyone still did.
 
     async def _open(self, node: PeerNode, digest: Digest, namespace: str) -> Swarm:
-        swarm, blob = await self._start(node, digest, namespace)
-        self._swarms[digest] = (swarm, blob)
-        if self._over:
-            self.close(digest, Reason.SHUTDOWN)
-        return swarm
-
-    async def _start(
-        self, node: PeerNode, digest: Digest, namespace: str
-    ) -> tuple[Swarm, BlobFile]:
         metainfo = await asyncio.to_thread(self._store.metainfo, digest)
         blob = await asyncio.to_thread(self._store.open, digest)
+        have = bitfield.full(metainfo.layout.count)
+        file = _Whole(os.dup(blob.fd), blob)
+        return self._start(node, metainfo.outline, namespace, have, file)
+
+    def grow(self, node: PeerNode, outline: Outline, fd: int, namespace: str) -> GrowingSeed:
+        """Seed a blob that is not in the store yet, from the file ``fd`` (to be closed here)."""
+        self.close(outline.digest, Reason.SHUTDOWN)
+        file = _Whole(fd, None)
+        return GrowingSeed(self, self._start(node, outline, namespace, 0, file), file)
+
+    def _start(
+        self, node: PeerNode, outline: Outline, namespace: str, have: int, file: _Whole
+    ) -> Swarm:
+        digest, growing = outline.digest, not have and outline.layout.count > 0
         make = functools.partial(
             Engine,
             me=node.me.id,
-            layout=metainfo.layout,
-            have=bitfield.full(metainfo.layout.count),
-            limits=self._limits,
+            layout=outline.layout,
+            have=have,
+            limits=replace(self._limits, give_up_s=GROWING_S) if growing else self._limits,
             salt=random.getrandbits(64),
             zone=node.me.zone,
+            provable=0 if growing else None,
         )
 
         def changed() -> None:
@@ -107,12 +159,15 @@ class Seeds:
                 self.close(digest, Reason.DONE)
 
         swarm = Swarm(
-            engine=make(), metainfo=metainfo, namespace=namespace, store=_Whole(blob),
+            engine=make(), outline=outline, namespace=namespace, store=file,
             host=node, changed=changed, journal=node.journals.open(digest, make.keywords),
         )  # fmt: skip
+        self._swarms[digest] = (swarm, file)
         swarm.start()
         log.debug("seed.opened", digest=digest.short)
-        return swarm, blob
+        if self._over:
+            self.close(digest, Reason.SHUTDOWN)
+        return swarm
 
     def close(self, digest: Digest, reason: Reason) -> None:
         """Stop seeding ``digest``; it stays in the store. Unknown ones are ignored."""
@@ -124,7 +179,7 @@ class Seeds:
     def close_all(self) -> None:
         """Stop seeding, for good."""
         self._over = True
-        for swarm, blob in self._swarms.values():
+        for swarm, file in self._swarms.values():
             swarm.close(Goodbye(Reason.SHUTDOWN))
-            blob.close()
+            file.close()
         self._swarms.clear()

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from octopull.blob.metainfo import Metainfo
+from octopull.blob.outline import Outline
 from octopull.kernel import bitfield
 from octopull.kernel.errors import Fault
 from octopull.kernel.peers import Peer
@@ -93,11 +93,11 @@ class Swarm:
     """
 
     def __init__(
-        self, *, engine: Engine, metainfo: Metainfo, namespace: str, store: PieceStore,
+        self, *, engine: Engine, outline: Outline, namespace: str, store: PieceStore,
         host: Host, changed: Callable[[], None], journal: Journal | None = None,
     ) -> None:  # fmt: skip
         self.engine = engine
-        self.metainfo = metainfo
+        self.outline = outline
         self.namespace = namespace
         self.failure: Fault | str | None = None
         self.retired = False
@@ -125,7 +125,7 @@ class Swarm:
     @property
     def have_bytes(self) -> int:
         """Bytes of the pieces that are proven, as if all were of one length."""
-        layout = self.metainfo.layout
+        layout = self.outline.layout
         return min(self.engine.have.bit_count() * layout.piece_length, layout.size)
 
     def start(self) -> None:
@@ -188,7 +188,7 @@ class Swarm:
                 self._say(conn, message)
             case Serve(conn, piece, rank):
                 if conn in self._wires:
-                    body = Body(piece, self._store.fd, *self.metainfo.layout.span(piece))
+                    body = Body(piece, self._store.fd, *self.outline.layout.span(piece))
                     sender = self._wires[conn][0].sender
                     self._host.outgoing.order((self._number, conn), sender, body, rank)
             case Withdraw(conn, piece):
@@ -198,12 +198,12 @@ class Swarm:
                         self._say(conn, Reject(piece))
             case Take(conn, piece):
                 if conn in self._wires:
-                    length = self.metainfo.layout.span(piece)[1]
-                    capacity = self.metainfo.layout.piece_length
+                    length = self.outline.layout.span(piece)[1]
+                    capacity = self.outline.layout.piece_length
                     self._wires[conn][0].receiver.take(piece, length, capacity)
             case Skip(conn, piece):
                 if conn in self._wires:
-                    length = self.metainfo.layout.span(piece)[1]
+                    length = self.outline.layout.span(piece)[1]
                     self._host.traffic.wasted(length)
                     self._wires[conn][0].receiver.skip(piece, length)
             case Dial(peer):
@@ -296,7 +296,7 @@ class Swarm:
         else:
             metrics.PIECES_REFUSED.inc()
             self._host.traffic.wasted(length)
-            log.warning("piece.corrupt", digest=self.metainfo.digest.short, piece=piece,
+            log.warning("piece.corrupt", digest=self.outline.digest.short, piece=piece,
                         peer=str(peer), bytes=length)  # fmt: skip
             self.tell(Refused(conn, piece))
         self._changed()

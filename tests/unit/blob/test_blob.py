@@ -1,10 +1,13 @@
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from octopull.blob.hashing import LeafHasher, hash_piece
 from octopull.blob.layout import LEAF_BYTES, PIECE_BYTES_MAX, Layout, piece_length_for
-from octopull.blob.metainfo import Metainfo
+from octopull.blob.metainfo import Growing, Metainfo
+from octopull.blob.outline import Outline
 from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import Corrupt, Misuse
 
@@ -78,3 +81,39 @@ def test_hostile_metainfo_is_corrupt_or_sound(noise: bytes, at: int, algorithm: 
         except Corrupt:
             continue
         assert metainfo.encode() == hostile
+
+
+@given(st.integers(1, 9 * LEAF_BYTES), st.sampled_from([1, 2, 4]), st.integers(0, 9))
+def test_hashes_of_whole_pieces_are_those_of_all_pieces(size: int, leaves: int, first: int) -> None:
+    hasher = LeafHasher()
+    hasher.update(random.Random(size).randbytes(size))
+    whole = size // (leaves * LEAF_BYTES)
+    expected = hasher.piece_hashes(leaves * LEAF_BYTES)[:whole]
+    assert tuple(hasher.whole_pieces(leaves * LEAF_BYTES, first)) == expected[first:]
+
+
+@given(st.integers(0, 9 * LEAF_BYTES), algorithms)
+def test_a_swarm_has_its_name_before_its_pieces_are_hashed(size: int, algorithm: Algorithm) -> None:
+    metainfo = describe(size, algorithm)
+    outline, end = Outline.decode(metainfo.encode())
+    assert outline == Outline(metainfo.digest, metainfo.layout)
+    assert outline.info_hash == metainfo.info_hash
+    assert outline.encode() == metainfo.encode()[:end]
+    assert outline.info_hash != describe(size + 1, algorithm).info_hash
+
+
+@given(st.binary(max_size=120), st.integers(0, 250), st.integers(0, 3), st.integers(0, 3))
+def test_hostile_growing_metainfo_is_corrupt_or_sound(
+    noise: bytes, at: int, first: int, known: int
+) -> None:
+    layout = Layout(3 * LEAF_BYTES, LEAF_BYTES)
+    first, known = sorted((first, known))
+    hashes = tuple(bytes([n] * 32) for n in range(first, known))
+    encoded = Growing(Outline(Digest.of(b"x"), layout), first, hashes).encode()
+    for hostile in (noise, encoded[:at] + noise + encoded[at:], encoded[:at]):
+        try:
+            growing = Growing.decode(hostile)
+        except Corrupt:
+            continue
+        assert growing.encode() == hostile
+        assert 0 <= growing.first <= growing.known <= growing.outline.layout.count

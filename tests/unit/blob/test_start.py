@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from octopull.blob import start
 from octopull.blob.hashing import LeafHasher
 from octopull.blob.layout import Layout
-from octopull.blob.metainfo import Metainfo
+from octopull.blob.metainfo import Growing, Metainfo
+from octopull.blob.outline import Outline
 from octopull.blob.start import INLINE_BYTES_MAX, Inline, Start
 from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import Corrupt
@@ -22,11 +23,19 @@ def metainfo(content: bytes, algorithm: Algorithm) -> Metainfo:
     return Metainfo(Digest.of(content, algorithm), layout, hasher.piece_hashes(256 * 1024))
 
 
+def growing(size: int, first: int, known: int) -> Growing:
+    layout = Layout(size, 256 * 1024)
+    first, known = sorted((first % (layout.count + 1), known % (layout.count + 1)))
+    hashes = tuple(bytes([piece % 256] * 32) for piece in range(first, known))
+    return Growing(Outline(Digest.of(b"x"), layout), first, hashes)
+
+
 blobs = st.binary(max_size=300)
 algorithms = st.sampled_from(Algorithm)
 starts = st.one_of(
     st.builds(lambda content, by: Inline(Digest.of(content, by), content), blobs, algorithms),
     st.builds(metainfo, blobs, algorithms),
+    st.builds(growing, st.integers(0, 5_000_000), st.integers(0, 30), st.integers(0, 30)),
 )
 
 

@@ -16,7 +16,7 @@ from octopull.placement.handout import (
 )
 from octopull.placement.health import Health
 from octopull.placement.peer_table import PeerTable
-from octopull.placement.rendezvous import owners
+from octopull.placement.rendezvous import line, owners
 
 NODES = [f"origin-{n}:80" for n in range(6)]
 
@@ -38,6 +38,34 @@ def test_digests_spread_evenly_over_the_nodes() -> None:
     firsts = [owners(Digest.of(bytes([a, b])), NODES, 1)[0] for a in range(60) for b in range(50)]
     for node in NODES:
         assert 400 < firsts.count(node) < 600
+
+
+def test_a_node_owns_as_much_as_its_weight_says() -> None:
+    weights = {NODES[0]: 2.0, NODES[1]: 0.5, NODES[2]: 0.0}
+    firsts = Counter(owners(Digest.of(b"%d" % n), NODES, 1, weights)[0] for n in range(11_000))
+    shares = [firsts[node] / 11_000 * 5.5 for node in NODES]
+    expected = [2.0, 0.5, 0.0, 1.0, 1.0, 1.0]
+    assert all(abs(a - b) < 0.15 for a, b in zip(shares, expected, strict=True))
+
+
+@given(st.binary(), st.sampled_from(NODES), st.floats(0, 4), st.floats(0, 4))
+def test_a_change_of_weight_moves_only_what_that_node_gains_or_loses(
+    content: bytes, node: str, before: float, after: float
+) -> None:
+    digest = Digest.of(content)
+    old, new = (owners(digest, NODES, 2, {node: weight}) for weight in (before, after))
+    others = [[one for one in found if one != node] for found in (old, new)]
+    assert others[0][:1] == others[1][:1]
+    assert node not in new or after > 0
+    if node in old and after >= before > 0:
+        assert new.index(node) <= old.index(node)
+
+
+def test_without_weights_the_order_is_that_of_the_hashes_and_it_is_never_empty() -> None:
+    digest = Digest.of(b"x")
+    assert owners(digest, NODES, 9, dict.fromkeys(NODES, 3.0)) == owners(digest, NODES, 9)
+    assert owners(digest, NODES, 9, dict.fromkeys(NODES, 0.0)) == owners(digest, NODES, 9)
+    assert line("x", NODES, {NODES[3]: 0.0})[-1] == NODES[3]
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 40), st.randoms())

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from octopull.blob.hashing import LeafHasher
 from octopull.blob.layout import LEAF_BYTES
-from octopull.blob.metainfo import Metainfo
+from octopull.blob.metainfo import Metainfo, describe
 from octopull.kernel import bitfield
 from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import (
@@ -26,7 +26,7 @@ from octopull.kernel.errors import (
     Unavailable,
 )  # fmt: skip
 from octopull.storage import partial as partials
-from octopull.storage.disk import DiskStore, Entry, describe
+from octopull.storage.disk import DiskStore, Entry
 from octopull.storage.eviction import EvictionPolicy, evict, partials_before_s, victims
 from octopull.storage.partial import Partial
 from octopull.storage.uploads import READ_BYTES, Uploads
@@ -93,19 +93,31 @@ def test_an_open_blob_is_neither_deleted_nor_evicted(tmp_path: Path) -> None:
 
 entries = st.lists(
     st.builds(Entry, digest=st.binary(max_size=3).map(Digest.of), size=st.integers(0, 100),
-              last_access_s=st.floats(0, 100), pinned=st.booleans()),
+              last_access_s=st.floats(0, 100), touched_s=st.floats(0, 100),
+              pinned=st.booleans(), backed=st.booleans()),
     unique_by=lambda entry: entry.digest, max_size=12,
 )  # fmt: skip
 
 
-@given(entries, st.integers(0, 1000), st.sampled_from([0.0, 50.0]))
+def used_s(entry: Entry) -> float:
+    return max(entry.last_access_s, entry.touched_s)
+
+
+@given(entries, st.integers(0, 1000), st.sampled_from([0.0, 50.0]), st.sampled_from([0.0, 70.0]))
 def test_eviction_frees_what_it_must_in_order_of_use_and_no_more(
-    listed: list[Entry], used: int, idle_s: float
+    listed: list[Entry], used: int, idle_s: float, life_s: float
 ) -> None:
-    policy = EvictionPolicy(idle_s=idle_s, high_watermark=0.9, low_watermark=0.5)
+    policy = EvictionPolicy(
+        idle_s=idle_s, life_s=life_s, high_watermark=0.9, low_watermark=0.5
+    )  # fmt: skip
     gone = set(victims(listed, policy, used, 1000, 100.0))
     assert not any(entry.pinned for entry in listed if entry.digest in gone)
-    idle = {e.digest for e in listed if not e.pinned and idle_s and 100 - e.last_access_s >= idle_s}
+    idle = {
+        e.digest
+        for e in listed
+        if not e.pinned
+        and ((idle_s and 100 - used_s(e) >= idle_s) or (life_s and 100 - e.touched_s >= life_s))
+    }
     assert idle <= gone
     if used <= 900:
         assert gone == idle
@@ -113,9 +125,7 @@ def test_eviction_frees_what_it_must_in_order_of_use_and_no_more(
     kept = [entry for entry in listed if entry.digest not in gone and not entry.pinned]
     freed = sum(entry.size for entry in listed if entry.digest in gone)
     assert not kept or used - freed <= 500
-    by_use = sorted(
-        (e for e in listed if e.digest in gone), key=lambda e: (e.last_access_s, e.digest)
-    )
+    by_use = sorted((e for e in listed if e.digest in gone), key=lambda e: (used_s(e), e.digest))
     if by_use and by_use[-1].digest not in idle:
         assert used - (freed - by_use[-1].size) > 500
 
