@@ -1,20 +1,24 @@
-"""How we prove to an upstream that we may read: basic, or a token for each repository.
+"""How we prove to a registry that we may: basic, or a token for each repository and purpose.
 
 Distribution, docs/spec/auth/token.md: a 401 names the realm that gives tokens; who has
-credentials shows them there (RFC 6750, RFC 7617).
+credentials shows them there (RFC 6750, RFC 7617). An identity token is shown by POST instead
+(docs/spec/auth/oauth.md).
 """
 
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from urllib.parse import urlencode
 
 import msgspec
 from yarl import URL
 
-from octopull.backends import credentials
+from octopull.backends.credential_helpers import Identity
+from octopull.backends.credentials import Credentials, IdentityToken
 from octopull.backends.guard import Guard
-from octopull.config.upstreams import UpstreamSettings
+from octopull.backends.registry_place import Place
 from octopull.http.client import Http
 from octopull.kernel.errors import Unavailable
 from octopull.oci.challenges import Challenge
@@ -29,7 +33,16 @@ LIFE_S_MAX = 3600
 BASIC_S = 300.0
 """How long credentials that were read stay in memory."""
 
+CLIENT_ID = "octopull"
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
+
+
+class Purpose(StrEnum):
+    """What a request is for, as the actions of a token's scope."""
+
+    PULL = "pull"
+    PUSH = "pull,push"
+    DELETE = "delete"
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -39,23 +52,25 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class Authorization:
-    """Values of ``Authorization`` for one upstream, by repository."""
+    """Values of ``Authorization`` for one registry, by repository and purpose."""
 
-    def __init__(self, http: Http, settings: UpstreamSettings, guard: Guard) -> None:
+    def __init__(self, http: Http, place: Place, guard: Guard) -> None:
         self._http = http
-        self._settings = settings
+        self._place = place
         self._guard = guard
+        self._identity = Identity(place)
         self._lock = asyncio.Lock()
-        self._kept: dict[str, tuple[str, float]] = {}
+        self._kept: dict[tuple[str, Purpose], tuple[str, float]] = {}
 
-    def value(self, repository: str) -> str | None:
+    def value(self, repository: str, purpose: Purpose) -> str | None:
         """What to send, if anything is known to help and has not run out."""
-        value, until_s = self._kept.get(repository, (None, 0.0))
+        value, until_s = self._kept.get((repository, purpose), (None, 0.0))
         return value if time.monotonic() < until_s else None
 
     async def obtain(
-        self, challenges: Sequence[Challenge], repository: str, refused: str | None
-    ) -> bool:
+        self, challenges: Sequence[Challenge], repository: str, purpose: Purpose,
+        refused: str | None,
+    ) -> bool:  # fmt: skip
         """Get another value than ``refused``, which was answered with ``challenges``.
 
         False if there is nothing that could help.
@@ -65,12 +80,13 @@ class Authorization:
 
         """
         async with self._lock:
-            if self.value(repository) not in {None, refused}:
+            if self.value(repository, purpose) not in {None, refused}:
                 return True  # Somebody else has got it meanwhile.
-            self._kept.pop(repository, None)
+            self._kept.pop((repository, purpose), None)
             known = {one.scheme: one.parameters for one in reversed(challenges)}
             if "bearer" in known:
-                found = await self._token(known["bearer"], repository)
+                scope = scope_of(known["bearer"].get("scope", ""), repository, purpose)
+                found = await self._token(known["bearer"], scope)
             elif "basic" in known:
                 found = await self._basic(refused)
             else:
@@ -80,7 +96,7 @@ class Authorization:
             if len(self._kept) >= TOKENS_MAX:
                 self._kept.clear()
             value, life_s = found
-            self._kept[repository] = (value, time.monotonic() + life_s)
+            self._kept[repository, purpose] = (value, time.monotonic() + life_s)
             return True
 
     def refused(self, value: str | None) -> None:
@@ -94,26 +110,34 @@ class Authorization:
             raise self._wrong()
 
     async def _basic(self, refused: str | None) -> tuple[str, float] | None:
-        own = await asyncio.to_thread(credentials.read, self._settings)
+        own = await self._identity.read()
+        if isinstance(own, Credentials) and own.basic == refused:
+            self._identity.forget()
+            own = await self._identity.read()
         if own is None:
             return None
-        if own.basic == refused:
+        if isinstance(own, IdentityToken) or own.basic == refused:
             raise self._wrong()
         return own.basic, BASIC_S
 
-    async def _token(self, parameters: dict[str, str], repository: str) -> tuple[str, float] | None:
+    async def _token(self, parameters: Mapping[str, str], scope: str) -> tuple[str, float] | None:
         realm = self._realm(parameters.get("realm", ""))
-        query = {"scope": parameters.get("scope") or f"repository:{repository}:pull"}
+        query = {"scope": scope}
         if "service" in parameters:
             query["service"] = parameters["service"]
-        own = await asyncio.to_thread(credentials.read, self._settings)
-        headers = {"Accept-Encoding": "identity"}
-        if own is not None:
-            headers["Authorization"] = own.basic
-        status, body = await self._ask(realm.update_query(query), headers)
-        if status in {401, 403}:
+        own = await self._identity.read()
+        status, body = await self._ask(realm, query, own)
+        if status in {401, 403} and own is not None:
+            # A helper program may have newer ones.
+            self._identity.forget()
+            newer = await self._identity.read()
+            if newer not in {None, own}:
+                status, body = await self._ask(realm, query, newer)
+        # An identity token that has run out is a 400 (RFC 6749 section 5.2).
+        if status in {401, 403} or (status == 400 and isinstance(own, IdentityToken)):
             if own is None:
                 return None
+            self._identity.forget()
             raise self._wrong()
         return self._read(status, body)
 
@@ -123,23 +147,41 @@ class Authorization:
         except ValueError:
             realm = URL()
         if not self._guard.admits_secrets(realm):
-            raise Unavailable(f"{self._settings.name} names no https realm for tokens")
+            raise Unavailable(f"{self._place.name} names no https realm for tokens")
         return realm
 
-    async def _ask(self, url: URL, headers: dict[str, str]) -> tuple[int, bytes]:
-        timeout_s, body = self._settings.timeout_s, bytearray()
+    async def _ask(
+        self, realm: URL, query: Mapping[str, str], own: Credentials | IdentityToken | None
+    ) -> tuple[int, bytes]:
+        """Status and body of the realm's answer."""
+        headers = {"Accept-Encoding": "identity"}
+        if not isinstance(own, IdentityToken):
+            if own is not None:
+                headers["Authorization"] = own.basic
+            return await self._exchange("GET", realm.update_query(query), headers, None)
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        form = {"grant_type": "refresh_token", "client_id": CLIENT_ID, "refresh_token": own.token}
+        body = urlencode({**query, **form}).encode()
+        return await self._exchange("POST", realm, headers, body)
+
+    async def _exchange(
+        self, method: str, url: URL, headers: Mapping[str, str], sent: bytes | None
+    ) -> tuple[int, bytes]:
+        timeout_s, body = self._place.timeout_s, bytearray()
         try:
             async with (
                 asyncio.timeout(timeout_s),
-                self._http.exchange("GET", url, headers=headers, idle_s=timeout_s) as answer,
+                self._http.exchange(
+                    method, url, headers=headers, data=sent, idle_s=timeout_s
+                ) as answer,
             ):
                 async for chunk in answer.content.iter_any():
                     body += chunk
                     if len(body) > ANSWER_BYTES_MAX:
-                        raise Unavailable(f"the token for {self._settings.name} has no end")
+                        raise Unavailable(f"the token for {self._place.name} has no end")
                 return answer.status, bytes(body)
         except TimeoutError as error:
-            raise Unavailable(f"no token for {self._settings.name} in {timeout_s} s") from error
+            raise Unavailable(f"no token for {self._place.name} in {timeout_s} s") from error
 
     def _read(self, status: int, body: bytes) -> tuple[str, float]:
         try:
@@ -148,8 +190,15 @@ class Authorization:
             answer = _Answer()
         token = answer.token or answer.access_token
         if len(token) > TOKEN_CHARS_MAX or _TOKEN.fullmatch(token) is None:
-            raise Unavailable(f"no token for {self._settings.name} to be had", status=status)
+            raise Unavailable(f"no token for {self._place.name} to be had", status=status)
         return f"Bearer {token}", min(max(answer.expires_in, 0.0), LIFE_S_MAX)
 
     def _wrong(self) -> Unavailable:
-        return Unavailable(f"{self._settings.name} refuses this cluster's credentials")
+        return Unavailable(f"{self._place.name} refuses this cluster's credentials")
+
+
+def scope_of(told: str, repository: str, purpose: Purpose) -> str:
+    """What the registry told, unless that is less than is needed."""
+    actions = {action for one in told.split() for action in one.rpartition(":")[2].split(",")}
+    enough = "*" in actions or actions >= set(purpose.split(","))
+    return told if enough else f"repository:{repository}:{purpose}"

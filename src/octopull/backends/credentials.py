@@ -1,6 +1,7 @@
-"""Who we are to an upstream: from a file or the environment, read when needed, kept nowhere.
+"""Who we are to a registry: from a file or the environment, read when needed, kept nowhere.
 
-Nothing here puts a secret into a fault or a log line.
+Docker's ``config.json`` may name a helper program instead, which backends/credential_helpers.py
+asks. Nothing here puts a secret into a fault or a log line.
 """
 
 import base64
@@ -8,11 +9,10 @@ import binascii
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
-from octopull.config.upstreams import UpstreamSettings
+from octopull.backends.registry_place import Place
 from octopull.kernel.errors import Unavailable
 from octopull.oci.upstreams import DOCKER_HUB
 
@@ -34,79 +34,119 @@ class Credentials:
         return f"Basic {base64.b64encode(pair).decode('ascii')}"
 
 
+@dataclass(frozen=True, slots=True)
+class IdentityToken:
+    """What a token is asked for with, instead of user and password (distribution,
+    docs/spec/auth/oauth.md: a refresh token).
+    """
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """The program ``docker-credential-<name>`` knows; ``server`` is what it is asked for."""
+
+    name: str
+    server: str
+
+
 class _Entry(msgspec.Struct, frozen=True):
     auth: str = ""
     username: str = ""
     password: str = ""
+    identitytoken: str = ""
 
 
 class _DockerConfig(msgspec.Struct, frozen=True):
     auths: dict[str, _Entry] = {}
+    cred_helpers: dict[str, str] = msgspec.field(default_factory=dict, name="credHelpers")
+    creds_store: str = msgspec.field(default="", name="credsStore")
 
 
-def read(settings: UpstreamSettings) -> Credentials | None:
-    """The credentials for an upstream, None if it is asked anonymously; reads a file.
+def read(place: Place) -> Credentials | IdentityToken | Helper | None:
+    """The credentials for a registry, None if it is asked anonymously; reads a file.
 
     Raises:
         Unavailable: the file or the variables named are not there, or not readable as such.
 
     """
-    if settings.username_variable:
-        return _from_environment(settings)
-    if not settings.credentials:
+    if place.username_variable:
+        return _from_environment(place)
+    if place.credential_helper:
+        return Helper(place.credential_helper, _server(place))
+    if not place.credentials:
         return None
-    path = Path(settings.credentials)
+    path = Path(place.credentials)
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX)
     except OSError as error:
-        raise Unavailable(f"the credentials of {settings.name} can't be read: "
+        raise Unavailable(f"the credentials of {place.name} can't be read: "
                           f"{error.strerror}", path=str(path)) from error  # fmt: skip
     if content.lstrip().startswith(b"{"):
-        return _from_docker_config(settings, content)
+        return _from_docker_config(place, content)
     found = _pair(content.partition(b"\n")[0].strip())
     if found is None:
-        raise Unavailable(f"the credentials of {settings.name} are not user:password",
+        raise Unavailable(f"the credentials of {place.name} are not user:password",
                           path=str(path))  # fmt: skip
     return found
 
 
-def _from_environment(settings: UpstreamSettings) -> Credentials:
-    username = os.environ.get(settings.username_variable)
-    password = os.environ.get(settings.password_variable)
+def _from_environment(place: Place) -> Credentials:
+    username = os.environ.get(place.username_variable)
+    password = os.environ.get(place.password_variable)
     if not username or password is None:
-        raise Unavailable(f"the variables with the credentials of {settings.name} are not set")
+        raise Unavailable(f"the variables with the credentials of {place.name} are not set")
     return Credentials(username, password)
 
 
-def _from_docker_config(settings: UpstreamSettings, content: bytes) -> Credentials | None:
-    """Docker's ``config.json``; an upstream that it does not name is asked anonymously."""
-    broken = Unavailable(f"the credentials of {settings.name} are no docker config.json")
+def _from_docker_config(
+    place: Place, content: bytes
+) -> Credentials | IdentityToken | Helper | None:
+    """Docker's ``config.json``; a registry that it does not name is asked anonymously."""
+    broken = Unavailable(f"the credentials of {place.name} are no docker config.json")
     try:
-        auths = msgspec.json.decode(content, type=_DockerConfig).auths
+        config = msgspec.json.decode(content, type=_DockerConfig)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Not chained: the decoder's message may quote the file.
         raise broken from None
-    entry = next((auths[key] for key in _keys(settings) if key in auths), None)
+    keys = _keys(place)
+    helper = next((config.cred_helpers[key] for key in keys if key in config.cred_helpers), None)
+    if helper is not None:
+        return Helper(helper, _server(place))
+    entry = next((config.auths[key] for key in keys if key in config.auths), None)
+    # With a store of credentials, docker leaves the entries in the file empty.
+    if config.creds_store and entry in {None, _Entry()}:
+        return Helper(config.creds_store, _server(place))
     if entry is None:
         return None
-    if entry.username and entry.password:
-        return Credentials(entry.username, entry.password)
-    try:
-        found = _pair(base64.b64decode(entry.auth, validate=True))
-    except (binascii.Error, ValueError):
-        found = None
+    found = _of_entry(entry)
     if found is None:
         raise broken
     return found
 
 
-def _keys(settings: UpstreamSettings) -> list[str]:
-    host = urlsplit(settings.address).netloc
-    places = [settings.name, host]
-    keys = [*places, *(f"https://{place}" for place in places)]
-    keys += [f"https://{place}/v2/" for place in places]
-    return [*keys, *(_DOCKER_HUB_KEYS if settings.name == DOCKER_HUB else ())]
+def _of_entry(entry: _Entry) -> Credentials | IdentityToken | None:
+    if entry.identitytoken:
+        return IdentityToken(entry.identitytoken)
+    if entry.username and entry.password:
+        return Credentials(entry.username, entry.password)
+    try:
+        return _pair(base64.b64decode(entry.auth, validate=True))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _server(place: Place) -> str:
+    return _DOCKER_HUB_KEYS[0] if place.name == DOCKER_HUB else place.host
+
+
+def _keys(place: Place) -> list[str]:
+    names = [place.name, place.host]
+    keys = [*names, *(f"https://{name}" for name in names)]
+    keys += [f"https://{name}/v2/" for name in names]
+    return [*keys, *(_DOCKER_HUB_KEYS if place.name == DOCKER_HUB else ())]
 
 
 def _pair(content: bytes) -> Credentials | None:

@@ -22,11 +22,11 @@ _NUMERIC = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*\.?",
 
 
 class Guard(AbstractResolver):
-    """Admits addresses of the outside, and all that ``home``, the upstream's host, stands for."""
+    """Admits addresses of the outside, and all that ``homes``, the upstream's hosts, stand for."""
 
-    def __init__(self, home: str) -> None:
-        self._home = home.lower()
-        self._at_home = self._home == "localhost" or _is_loopback(self._home)
+    def __init__(self, *homes: str) -> None:
+        self._homes = frozenset(home.lower() for home in homes)
+        self._at_home = any(home == "localhost" or _is_loopback(home) for home in self._homes)
         self._inner: ThreadedResolver | None = None
 
     async def resolve(
@@ -41,7 +41,7 @@ class Guard(AbstractResolver):
         if self._inner is None:
             self._inner = ThreadedResolver()
         found = await self._inner.resolve(host, port, family)
-        if host.lower() == self._home:
+        if host.lower() in self._homes:
             return found
         admitted = [one for one in found if not self._forbidden(one["host"])]
         if not admitted:
@@ -56,13 +56,13 @@ class Guard(AbstractResolver):
         host = (url.host or "").lower()
         if url.scheme not in {"http", "https"} or not host or url.user is not None:
             return False
-        return host == self._home or not self._forbidden(host)
+        return host in self._homes or not self._forbidden(host)
 
     def admits_secrets(self, url: URL) -> bool:
         """Whether credentials may go to ``url``: over TLS, to the upstream itself, or within us."""
         host = (url.host or "").lower()
         local = host == "localhost" or _is_loopback(host)
-        return self.admits(url) and (url.scheme == "https" or host == self._home or local)
+        return self.admits(url) and (url.scheme == "https" or host in self._homes or local)
 
     def redirected(self, url: URL, location: str | None) -> URL:
         """Where an answer of ``url`` sends us.

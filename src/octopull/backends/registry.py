@@ -6,26 +6,23 @@ Distribution-spec 1.1, "Pulling manifests" and "Pulling blobs".
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import aiohttp
 from yarl import URL
 
 from octopull.backends.guard import Guard
+from octopull.backends.registry_place import Place, Role, place_of_upstream
 from octopull.backends.requests import Requests
 from octopull.config.upstreams import UpstreamSettings
 from octopull.http.client import Http
 from octopull.http.streams import read_manifest
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import (
-    Corrupt,
-    InvalidDigest,
-    Unavailable,
-    UpstreamFailed,
-)  # fmt: skip
+from octopull.kernel.errors import Corrupt, InvalidDigest, Unavailable, UpstreamFailed
 from octopull.observability import logs, metrics
 from octopull.oci.manifests import MediaType
+from octopull.runtime.bandwidth import Bucket, Rate, keep_to
 
 log = logs.get("upstream")
 RESUMES_MAX = 50
@@ -34,6 +31,14 @@ FRUITLESS_MAX = 4
 
 RESUME_S = 0.1
 RESUME_S_MAX = 5.0
+BEYOND = 416
+"""The status of an answer to a range that holds no byte."""
+
+_RECEIVED = {
+    Role.UPSTREAM: metrics.UPSTREAM_BYTES,
+    Role.BACKEND: metrics.BACKEND_RECEIVED_BYTES,
+    Role.REMOTE: metrics.UPSTREAM_BYTES,
+}
 _ACCEPT = {"Accept": ", ".join(MediaType)}
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", re.ASCII)
 
@@ -46,16 +51,19 @@ class Manifest:
     content: bytes
 
 
-class Upstream:
-    """One upstream registry. ``http`` must resolve by ``guard``."""
+class RemoteRegistry:
+    """One registry that is not ours. ``http`` must resolve by ``guard``."""
 
-    def __init__(self, http: Http, settings: UpstreamSettings, guard: Guard) -> None:
-        self.settings = settings
-        self._requests = Requests(http, settings, guard)
+    def __init__(self, http: Http, place: Place, guard: Guard) -> None:
+        self.place = place
+        self.requests = Requests(http, place, guard)
         # Tag checks need not wait until large blobs are through.
-        self._manifests = asyncio.Semaphore(settings.requests_max)
-        self._blobs = asyncio.Semaphore(settings.requests_max)
+        self.manifest_turns = asyncio.Semaphore(place.requests_max)
+        self.blob_turns = asyncio.Semaphore(place.requests_max)
+        self._in = Bucket(Rate(place.in_bytes_per_s))
+        self.out = Bucket(Rate(place.out_bytes_per_s))
         self._received_bytes = 0
+        self._counter = _RECEIVED[place.role].labels(place.name)
 
     @property
     def received_bytes(self) -> int:
@@ -70,9 +78,9 @@ class Upstream:
 
         """
         async with (
-            self._deadline(),
-            self._manifests,
-            self._requests.answer("HEAD", repository, f"manifests/{tag}", _ACCEPT) as response,
+            self.deadline(),
+            self.manifest_turns,
+            self.requests.answer("HEAD", repository, f"manifests/{tag}", _ACCEPT) as response,
         ):
             told = response.headers.get("Docker-Content-Digest", "")
         with contextlib.suppress(InvalidDigest):
@@ -87,58 +95,93 @@ class Upstream:
 
         """
         async with (
-            self._deadline(),
-            self._manifests,
-            self._requests.answer("GET", repository, f"manifests/{reference}", _ACCEPT) as response,
+            self.deadline(),
+            self.manifest_turns,
+            self.requests.answer("GET", repository, f"manifests/{reference}", _ACCEPT) as response,
         ):
             content = await read_manifest(response.content)
             told = response.headers.get("Docker-Content-Digest", "")
         digest = reference if isinstance(reference, Digest) else _digest(told, content)
         if not digest.proves(content):
-            raise Corrupt(f"{self.settings.name} sent other bytes", digest=str(digest))
+            raise Corrupt(f"{self.place.name} sent other bytes", digest=str(digest))
         return Manifest(digest, content)
 
     @contextlib.asynccontextmanager
-    async def _deadline(self) -> AsyncIterator[None]:
-        with self._blamed():
+    async def deadline(self) -> AsyncIterator[None]:
+        with self.blamed():
             try:
-                async with asyncio.timeout(self.settings.timeout_s):
+                async with asyncio.timeout(self.place.timeout_s):
                     yield
             except TimeoutError as error:
-                raise UpstreamFailed(f"{self.settings.name} does not answer") from error
+                raise UpstreamFailed(f"{self.place.name} does not answer") from error
 
     @contextlib.contextmanager
-    def _blamed(self) -> Iterator[None]:
+    def blamed(self) -> Iterator[None]:
         """What fails is the upstream; addresses it sent us to are for the log alone."""
-        name = self.settings.name
+        name = self.place.name
         try:
             yield
         except UpstreamFailed:
             raise
         except Unavailable as fault:
-            log.warning("upstream.failed", upstream=name, reason=str(fault))
+            if "told" not in fault.details:  # Else who wanted the change says why it failed.
+                log.warning("upstream.failed", upstream=name, reason=str(fault))
             outside = fault.__cause__ is not None
             message = f"{name} can't be reached" if outside else str(fault)
             raise UpstreamFailed(message, **fault.details) from fault
 
-    async def blob(
-        self, repository: str, digest: Digest, sized: Callable[[int], None]
-    ) -> AsyncGenerator[bytes, None]:
-        """The bytes of a blob in order, not proven; a broken connection is taken up again.
+    async def blob_size(self, repository: str, digest: Digest) -> int | None:
+        """Bytes of a blob; None if the upstream does not say.
 
-        ``sized`` is told the blob's size, once the upstream says it.
+        Raises:
+            as ``blob``.
+
+        """
+        return await self._size(repository, f"blobs/{digest}", {})
+
+    async def manifest_size(self, repository: str, digest: Digest) -> int | None:
+        """Bytes of a manifest; None if the upstream does not say.
+
+        Raises:
+            as ``tag``.
+
+        """
+        return await self._size(repository, f"manifests/{digest}", _ACCEPT)
+
+    async def _size(self, repository: str, path: str, headers: Mapping[str, str]) -> int | None:
+        async with (
+            self.deadline(),
+            self.manifest_turns,
+            self.requests.answer("HEAD", repository, path, headers) as response,
+        ):
+            return response.content_length
+
+    async def blob(
+        self, repository: str, digest: Digest, start: int = 0
+    ) -> AsyncGenerator[bytes, None]:
+        """The bytes of a blob from ``start`` on, not proven; a broken connection is taken up again.
 
         Raises:
             NotFound: no such blob, or not for us. UpstreamFailed: it fails for good.
 
         """
-        body = Body(self._requests, repository, digest, sized)
-        with self._blamed():
-            async with self._blobs, contextlib.aclosing(body.chunks()) as chunks:
+        body = Body(self.requests, repository, digest, start)
+        with self.blamed():
+            async with self.blob_turns, contextlib.aclosing(body.chunks()) as chunks:
                 async for chunk in chunks:
                     self._received_bytes += len(chunk)
-                    metrics.UPSTREAM_BYTES.labels(self.settings.name).inc(len(chunk))
+                    self._counter.inc(len(chunk))
+                    self._in.spend(len(chunk))
                     yield chunk
+                    await keep_to(self._in)
+
+
+class Upstream(RemoteRegistry):
+    """A registry whose images this cluster fetches when they are asked for."""
+
+    def __init__(self, http: Http, settings: UpstreamSettings, guard: Guard) -> None:
+        super().__init__(http, place_of_upstream(settings), guard)
+        self.settings = settings
 
 
 @contextlib.asynccontextmanager
@@ -153,18 +196,23 @@ async def connected(settings: Sequence[UpstreamSettings]) -> AsyncIterator[Mappi
         yield found
 
 
+@contextlib.asynccontextmanager
+async def opened(place: Place) -> AsyncIterator[RemoteRegistry]:
+    """The registry at ``place``, with connections of its own; it need not be there yet."""
+    guard = Guard(URL(place.address).host or "")
+    async with Http(guard) as http:
+        yield RemoteRegistry(http, place, guard)
+
+
 class Body:
     """One blob on its way, over as many connections as it takes."""
 
-    def __init__(
-        self, requests: Requests, repository: str, digest: Digest, sized: Callable[[int], None]
-    ) -> None:
+    def __init__(self, requests: Requests, repository: str, digest: Digest, start: int) -> None:
         self._requests = requests
-        self._sized = sized
         self._repository = repository
         self._digest = digest
         self._size: int | None = None
-        self._received = 0
+        self._received = start
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The bytes; see ``Upstream.blob``."""
@@ -178,7 +226,7 @@ class Body:
                         yield chunk
             except Unavailable as fault:
                 fruitless = fruitless + 1 if self._received == before else 1
-                if "rests_s" in fault.details or fruitless >= FRUITLESS_MAX:
+                if _final(fault) or fruitless >= FRUITLESS_MAX:
                     raise
                 log.info("blob.broke", digest=self._digest.short, received=self._received,
                          reason=str(fault))  # fmt: skip
@@ -220,9 +268,12 @@ class Body:
         if self._size is not None and size != self._size:
             raise Unavailable("the upstream has changed its mind about the size")
         self._size = size
-        if size is not None:
-            self._sized(size)
         return skip
+
+
+def _final(fault: Unavailable) -> bool:
+    """Whether another attempt would be no better."""
+    return "rests_s" in fault.details or fault.details.get("status") == BEYOND
 
 
 def _digest(told: str, content: bytes) -> Digest:

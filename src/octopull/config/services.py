@@ -3,7 +3,14 @@
 import math
 from dataclasses import astuple, dataclass, field
 
+from octopull.config.backends import (
+    BackendSettings,
+    TagBackendSettings,
+    WriteBackSettings,
+    check_backends,
+)  # fmt: skip
 from octopull.config.preheating import PreloadSettings
+from octopull.config.replication import ReplicationSettings
 from octopull.config.upstreams import UpstreamSettings, names_of
 from octopull.kernel.errors import Misuse
 from octopull.placement import labels as label
@@ -101,17 +108,25 @@ class CacheSettings:
 
     idle_s: float = 6 * 3600.0
     """Seconds without a read after which a blob may go; 0 keeps blobs for ever."""
+    life_s: float = 0.0
+    """Seconds after it came at which a blob goes, read or not; 0 keeps it."""
     high_watermark: float = 0.90
     """Share of the disk in use above which the least recently used blobs go ..."""
     low_watermark: float = 0.80
     """... until the share is this."""
     scan_s: float = 60.0
+    memory_bytes_max: int = 64 * 1024 * 1024
+    """Small blobs, such as manifests and configurations, that are kept in memory, too."""
+    memory_blob_bytes_max: int = 256 * 1024
+    """What counts as small."""
 
     def __post_init__(self) -> None:
         if not 0 < self.low_watermark <= self.high_watermark <= 1:
             raise Misuse("watermarks must satisfy 0 < low <= high <= 1")
-        if self.scan_s <= 0 or self.idle_s < 0:
+        if self.scan_s <= 0 or min(self.idle_s, self.life_s) < 0:
             raise Misuse("durations must not be negative", scan_s=self.scan_s, idle_s=self.idle_s)
+        if min(self.memory_bytes_max, self.memory_blob_bytes_max) < 0:
+            raise Misuse("memory has no negative size", memory_bytes_max=self.memory_bytes_max)
 
 
 def _some(name: str, hosts: list[str]) -> None:
@@ -130,6 +145,8 @@ class TrackerConfig:
     origins: list[str]
     listen: Listen = field(default_factory=Listen)
     replicas: int = 2
+    weights: dict[str, float] = field(default_factory=dict[str, float])
+    """Of some of ``origins``, others' is 1; the same in all services (docs/cluster.md)."""
     interval_s: float = 3.0
     """Seconds between two announces of a host."""
     peer_ttl_s: float = 30.0
@@ -142,12 +159,34 @@ class TrackerConfig:
     """Names alone count; the same in all services."""
 
     def __post_init__(self) -> None:
+        check_weights(self.weights, self.origins)
         names_of(self.upstreams)
         _some("origins", self.origins)
         if not 0 < self.interval_s < self.peer_ttl_s:
             raise Misuse("a peer must outlive the announce interval", peer_ttl_s=self.peer_ttl_s)
         if self.preheat_ttl_s <= 0:
             raise Misuse("a preheat must stand a while", preheat_ttl_s=self.preheat_ttl_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairSettings:
+    """How an origin gets back copies that it should have and lacks."""
+
+    every_s: float = 600.0
+    """About how long between two comparisons with the others of the ring; 0: never."""
+    bytes_per_s: int | None = 100_000_000
+    """A disk that is filled anew must not starve pulls; null for no limit."""
+    at_once: int = 4
+    settle_s: float = 60.0
+    """Copies of a blob that was touched so lately may still be on their way."""
+
+    def __post_init__(self) -> None:
+        check_rate(self.bytes_per_s)
+        if not (0 <= self.every_s < math.inf and 0 <= self.settle_s < math.inf):
+            raise Misuse("durations must not be negative", every_s=self.every_s,
+                         settle_s=self.settle_s)  # fmt: skip
+        if self.at_once < 1:
+            raise Misuse("at least one blob at a time", at_once=self.at_once)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,15 +201,30 @@ class OriginConfig:
     listen: Listen = field(default_factory=Listen)
     peer: PeerSettings = field(default_factory=PeerSettings)
     replicas: int = 2
+    weights: dict[str, float] = field(default_factory=dict[str, float])
+    """Of some of ``origins``, others' is 1; the same in all services (docs/cluster.md)."""
     upload_idle_s: float = 24 * 3600.0
     blob_bytes_max: int = 1 << 40
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
     """Registries whose blobs are fetched here when they are asked for (docs/pull-through.md)."""
+    backends: list[BackendSettings] = field(default_factory=list[BackendSettings])
+    """Where blobs are written to, and read from when no origin has them (docs/backends.md)."""
+    write_back: WriteBackSettings = field(default_factory=WriteBackSettings)
+    cache: CacheSettings = field(default_factory=lambda: CacheSettings(idle_s=0.0))
+    """When blobs leave the disk: those alone that a backend or an upstream has, too."""
+    repair: RepairSettings = field(default_factory=RepairSettings)
+    scrub_bytes_per_s: int = 10_000_000
+    """How fast blobs are read again to see that the disk still has them; 10 TB take 12 days. 0:
+    never."""
 
     def __post_init__(self) -> None:
+        check_weights(self.weights, self.origins)
         names_of(self.upstreams)
+        check_backends(self.backends)
         if self.replicas < 1:
             raise Misuse("at least one replica", replicas=self.replicas)
+        if self.scrub_bytes_per_s:
+            check_rate(self.scrub_bytes_per_s)
         if self.origins:
             _some("origins", self.origins)
             if self.name not in self.origins:
@@ -183,7 +237,7 @@ class GcSettings:
 
     every_s: float = 0.0
     """Seconds between two collections; 0 collects only when asked. Only for a cluster with one
-    tag index: several do not know each other's references, and then refuse to collect."""
+    book: several do not know each other's references, and then refuse to collect."""
     grace_s: float = 86400.0
     """Seconds that a blob stays after it was pushed, pushed again or found by a client, in which
     the manifest that refers to it must follow."""
@@ -202,13 +256,48 @@ class TagIndexConfig:
     origins: list[str]
     listen: Listen = field(default_factory=Listen)
     replicas: int = 2
+    weights: dict[str, float] = field(default_factory=dict[str, float])
+    """Of some of ``origins``, others' is 1; the same in all services (docs/cluster.md)."""
     gc: GcSettings = field(default_factory=GcSettings)
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
     """Registries whose tags are looked up there."""
+    tag_backends: list[TagBackendSettings] = field(default_factory=list[TagBackendSettings])
+    """Where tags are written to, and looked up when others move them (docs/backends.md)."""
+    name: str = ""
+    """This one's ``host:port`` among ``tag_indexes``."""
+    tag_indexes: list[str] = field(default_factory=list[str])
+    """All that share one book, an odd number, so that any of them may die; the same list in each.
+    Empty: this one is alone."""
+    replication: ReplicationSettings = field(default_factory=ReplicationSettings)
+    """Which other clusters have a copy of what is pushed here (docs/replication.md)."""
 
     def __post_init__(self) -> None:
+        check_weights(self.weights, self.origins)
         names_of(self.upstreams)
+        check_backends(self.tag_backends)
         _some("origins", self.origins)
+        if self.tag_indexes:
+            _some("tag_indexes", self.tag_indexes)
+            check_group(self.name, self.tag_indexes)
+
+
+def check_weights(weights: dict[str, float], origins: list[str]) -> None:
+    """Raises Misuse: ``weights`` are not of ``origins``, or leave none that owns anything."""
+    if unknown := weights.keys() - set(origins):
+        raise Misuse("weights are of origins", unknown=sorted(unknown))
+    if not all(0 <= weight < math.inf for weight in weights.values()):
+        raise Misuse("a weight is a number, and not negative", weights=weights)
+    if origins and not any(weights.get(host, 1) for host in origins):
+        raise Misuse("some origin must have a weight above 0", weights=weights)
+
+
+def check_group(name: str, hosts: list[str]) -> None:
+    """Raises Misuse: ``name`` is no member of a group of ``hosts``, or it is a bad number."""
+    if name not in hosts or len(set(hosts)) != len(hosts):
+        raise Misuse("name is one of tag_indexes, and each of them is there once", name=name)
+    if len(hosts) % 2 == 0:
+        raise Misuse("an odd number of tag indexes: one more bears no more losses",
+                     tag_indexes=len(hosts))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +308,8 @@ class ProxyConfig:
     tag_indexes: list[str]
     listen: Listen = field(default_factory=Listen)
     replicas: int = 2
+    weights: dict[str, float] = field(default_factory=dict[str, float])
+    """Of some of ``origins``, others' is 1; the same in all services (docs/cluster.md)."""
     chunk_bytes_min: int = 0
     """Told to clients that upload in chunks, as ``OCI-Chunk-Min-Length``; 0 tells nothing. Few large
     chunks are cheaper; shorter ones are taken all the same."""
@@ -228,6 +319,7 @@ class ProxyConfig:
     """Names alone count; the same in all services."""
 
     def __post_init__(self) -> None:
+        check_weights(self.weights, self.origins)
         names_of(self.upstreams)
         _some("origins", self.origins)
         _some("tag_indexes", self.tag_indexes)
@@ -249,6 +341,9 @@ class AgentConfig:
     cache: CacheSettings = field(default_factory=CacheSettings)
     deletions_s: float = 30.0
     """Seconds between two looks at what was deleted: so long an agent may serve it still."""
+    stale_tags_s: float = 0.0
+    """How long a tag's last answer is served on, with a warning, while no tag index answers; by
+    default not at all, since the tag may have moved."""
     metainfo_wait_s: float = 30.0
     """How long a pull waits for a tracker and an origin that are down before it answers 503."""
     heartbeat_s: float = 15.0
@@ -266,6 +361,8 @@ class AgentConfig:
         label.check(self.labels)
         if label.ZONE in self.labels:
             raise Misuse("the zone is set by peer.zone", zone=self.labels[label.ZONE])
+        if self.stale_tags_s < 0:
+            raise Misuse("stale_tags_s is a time", stale_tags_s=self.stale_tags_s)
         if self.deletions_s <= 0:
             raise Misuse("deletions are looked for every so often", deletions_s=self.deletions_s)
         if not 0 < self.heartbeat_s <= INTERVAL_S_MAX:

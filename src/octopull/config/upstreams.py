@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from octopull.config.backends import check_credentials
 from octopull.kernel import names
 from octopull.kernel.errors import InvalidName, Misuse
 from octopull.oci.upstreams import DOCKER_HUB
@@ -25,6 +26,8 @@ class UpstreamSettings:
     username_variable: str = ""
     """The environment variables that hold user and password, instead of a file."""
     password_variable: str = ""
+    credential_helper: str = ""
+    """Or what ``docker-credential-<this> get`` says, such as ``ecr-login``."""
     tag_ttl_s: float = 60.0
     """How long a tag's digest counts before the upstream is asked again; 0 asks every time."""
     timeout_s: float = 30.0
@@ -45,10 +48,8 @@ class UpstreamSettings:
             raise Misuse("durations must not be negative", name=self.name)
         if self.requests_max < 1:
             raise Misuse("at least one request at a time", requests_max=self.requests_max)
-        if bool(self.username_variable) != bool(self.password_variable):
-            raise Misuse("name the variables of both user and password", name=self.name)
-        if self.credentials and self.username_variable:
-            raise Misuse("credentials come from a file or from variables", name=self.name)
+        check_credentials(self.credentials, self.username_variable, self.password_variable,
+                          self.credential_helper, name=self.name)  # fmt: skip
 
     @property
     def address(self) -> str:
