@@ -1,7 +1,6 @@
 """Stock clients pull what only an upstream has, from docker-registry through agent and proxy."""
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from oci_image import Image
 from registry_clients import Buildah, Containerd, Docker, Kind, Podman, Skopeo, contents
 from support.clients import Clients
 from support.cluster import up
+from support.ports import free_port
 
 UPSTREAM = "registry.example"
 NAME = "team/app:v1"
@@ -23,8 +23,7 @@ def registry(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """docker-registry, and its address."""
     if shutil.which("docker-registry") is None:
         pytest.skip("docker-registry cannot run here: needs docker-registry")
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        address = f"127.0.0.1:{one.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     config = folder / "registry.yml"
     config.write_text(
         f"version: 0.1\nlog: {{accesslog: {{disabled: true}}}}\nhttp: {{addr: '{address}'}}\n"

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 OCTOPULL = Path(sys.executable).with_name("octopull")
-START_S = 30.0
+START_S = 60.0
 
 
 class Process:
@@ -48,6 +48,11 @@ class Process:
     def pid(self) -> int:
         """The process id."""
         return self._popen.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._popen.poll() is None
 
     def kill(self) -> None:
         """kill -9, at once."""

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
+from octopull.runtime.sockets import close
+
 CHUNK_BYTES = 16 * 1024
 RESET = struct.pack("ii", 1, 0)
 
@@ -45,7 +47,7 @@ class Cutting:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         assert self._server is not None
-        self._server.close()
+        await close(self._server)
         for relay in self._relays:
             relay.cancel()
         await asyncio.gather(*self._relays, return_exceptions=True)

@@ -4,23 +4,24 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from octopull.blob.metainfo import Metainfo
+from octopull.blob.start import Described
 from octopull.clients.tracker import AnnounceRequest, SwarmStatus, TrackerClient
 from octopull.http.client import Http
 from octopull.kernel import bitfield
 from octopull.kernel.peers import Peer
+from octopull.runtime.sockets import close
 from octopull.swarm import codec, handshake
 from octopull.swarm.codec import Decoder
 from octopull.swarm.messages import Handshake, PieceHead, Request
 
 
 class FakePeer:
-    """Claims to hold all of ``metainfo``'s pieces and answers each request with zeros."""
+    """Claims to hold all pieces and answers each request with zeros."""
 
-    def __init__(self, metainfo: Metainfo) -> None:
+    def __init__(self, described: Described) -> None:
         self.lies = 0
         self.connections = 0
-        self._metainfo = metainfo
+        self._outline = described.outline
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
 
@@ -38,7 +39,7 @@ class FakePeer:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         assert self._server is not None
-        self._server.close()
+        await close(self._server)
         for writer in self._writers:
             writer.close()
         await self._server.wait_closed()
@@ -46,13 +47,13 @@ class FakePeer:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._writers.append(writer)
-        decoder, layout = Decoder(1 << 20), self._metainfo.layout
+        decoder, layout = Decoder(1 << 20), self._outline.layout
         try:
             while data := await reader.read(65536):
                 for message in decoder.feed(data):
                     if isinstance(message, Handshake):
                         have = bitfield.full(layout.count)
-                        hello = handshake.greet(self._metainfo, "ns", self.peer, have)
+                        hello = handshake.greet(self._outline, "ns", self.peer, have)
                         writer.write(codec.encode(hello))
                     elif isinstance(message, Request):
                         self.lies += 1
@@ -63,10 +64,10 @@ class FakePeer:
         writer.close()
 
 
-async def announce(http: Http, tracker: str, metainfo: Metainfo, peer: Peer) -> None:
+async def announce(http: Http, tracker: str, described: Described, peer: Peer) -> None:
     """Tell the tracker that ``peer`` has the blob whole."""
     status = SwarmStatus(
-        info_hash=metainfo.info_hash, digest=str(metainfo.digest), namespace="ns",
+        info_hash=described.outline.info_hash, digest=str(described.digest), namespace="ns",
         complete=True, wants=0,
     )  # fmt: skip
     await TrackerClient(http, [tracker]).announce(AnnounceRequest(peer=peer, swarms=[status]))

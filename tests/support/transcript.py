@@ -20,13 +20,16 @@ def peer(name: str) -> Peer:
 class Transcript:
     """One engine, driven event by event; wake-ups are kept apart from the other commands."""
 
-    def __init__(self, pieces: int, have: int = 0, **limits: Any) -> None:
+    def __init__(
+        self, pieces: int, have: int = 0, provable: int | None = None, **limits: Any
+    ) -> None:
         self.engine = Engine(
             me=ME,
             layout=Layout(pieces * LEAF_BYTES, LEAF_BYTES),
             have=have,
             limits=SwarmLimits(**limits),
             salt=1,
+            provable=provable,
         )
         self.pieces = pieces
         self.now = 0.0

@@ -41,7 +41,7 @@ async def test_a_limit_holds_a_pull_back_until_it_is_lifted(
     http: Http, cluster: Cluster, name: str
 ) -> None:
     blob, agent = content(8 * MIB, 1), cluster.agents[0]
-    await OriginCluster(http, [cluster.origin.address], 1).push("ns", Digest.of(blob), blob)
+    await OriginCluster(http, [cluster.origin.address], 1).uploads.push("ns", Digest.of(blob), blob)
     limited = cluster.origin if "out" in name else agent
     assert (await limit(http, limited.url, **{name: 200_000}))[name] == 200_000
     url = f"{agent.url}/namespace/ns/blobs/{Digest.of(blob)}"
@@ -78,7 +78,7 @@ async def test_a_limit_set_far_too_low_by_mistake_is_cured_at_once(
     http: Http, cluster: Cluster, cure: int | None
 ) -> None:
     blob, agent = content(2 * MIB, 2), cluster.agents[0]
-    await OriginCluster(http, [cluster.origin.address], 1).push("ns", Digest.of(blob), blob)
+    await OriginCluster(http, [cluster.origin.address], 1).uploads.push("ns", Digest.of(blob), blob)
     await limit(http, cluster.origin.url, out_bytes_per_s=10)
     url = f"{agent.url}/namespace/ns/blobs/{Digest.of(blob)}"
     pull = asyncio.create_task(http.call("GET", url, bytes_max=1 << 30, timeout_s=60))

@@ -25,8 +25,9 @@ from octopull.services.tag_index.pushes import Pushes
 from octopull.services.tag_index.store import Pushed, TagStore
 from octopull.storage.disk import DiskStore
 from support.cluster import OCTOPULL, content
+from support.origins import holders, origin
+from support.ports import free_port, free_ports
 from support.registry import Registry, manifest
-from wire.test_ring import free_ports, holders, origin
 
 BOOK = "0123456789abcdef"
 CONFIG, SHARED, FIRST, SECOND = b"{}", content(400_000, 1), b"only in the first", b"in the second"
@@ -141,7 +142,7 @@ async def test_pushes_while_garbage_is_collected_without_grace_are_whole_or_refu
 async def test_the_question_waits_for_pushes_that_kept_before(http: Http, tmp_path: Path) -> None:
     image = manifest(b"{}")
     pushed = Pushed(Digest.of(image), len(image), parse(image, None))
-    host = f"127.0.0.1:{free_ports(1)[0]}"
+    host = f"127.0.0.1:{free_port()}"
     listed, pushes = asyncio.Event(), Pushes()
 
     class Watched(OriginBlobs):
@@ -156,8 +157,8 @@ async def test_the_question_waits_for_pushes_that_kept_before(http: Http, tmp_pa
         book = TagStore(tmp_path / "book.sqlite")
         collector = Collector(book, pushes, [Watched(http, host, book.book)])
         origins = OriginCluster(http, [host], 1, book.book)
-        await origins.push("ns", pushed.digest, image)
-        await origins.push("ns", Digest.of(b"{}"), b"{}")
+        await origins.uploads.push("ns", pushed.digest, image)
+        await origins.uploads.push("ns", Digest.of(b"{}"), b"{}")
         lines: list[object] = []
 
         async def run() -> None:
@@ -187,7 +188,7 @@ async def test_a_blob_is_kept_by_all_its_owners_or_by_whoever_has_it(
     cluster = OriginCluster(http, ring, 2)
 
     async def untouched(host: str) -> set[Digest]:
-        _, page = await OriginBlobs(http, host, BOOK).untouched(3600, None, 99)
+        _, page = await OriginBlobs(http, host, lambda: BOOK).untouched(3600, None, 99)
         return {digest for digest, _ in page}
 
     async with AsyncExitStack() as stack:
@@ -195,7 +196,7 @@ async def test_a_blob_is_kept_by_all_its_owners_or_by_whoever_has_it(
             await stack.enter_async_context(origin(tmp_path, name, ring, 2))
         async with origin(tmp_path, ring[2], ring, 2):
             for digest, blob in zip(digests, blobs, strict=True):
-                await cluster.push("ns", digest, blob)
+                await cluster.uploads.push("ns", digest, blob)
             age(tmp_path)
             assert await cluster.keep("ns", [*digests, missing]) == sizes
             for host in ring:
@@ -228,7 +229,7 @@ async def test_a_blob_pushed_for_its_own_sake_stays_on_all_origins_until_it_is_d
     digest = Digest.of(b"a model")
     base = f"http://{ring[0]}/namespace/models/blobs/{digest}"
     cluster = OriginCluster(http, ring, 2)
-    everywhere = [OriginBlobs(http, host, BOOK) for host in ring]
+    everywhere = [OriginBlobs(http, host, lambda: BOOK) for host in ring]
     async with AsyncExitStack() as stack:
         for name in ring:
             await stack.enter_async_context(origin(tmp_path, name, ring, 2))
@@ -255,13 +256,13 @@ async def test_a_blob_pushed_for_its_own_sake_stays_on_all_origins_until_it_is_d
 async def test_a_tag_index_that_does_not_know_all_references_collects_nothing(
     http: Http, tmp_path: Path
 ) -> None:
-    host = f"127.0.0.1:{free_ports(1)[0]}"
+    host = f"127.0.0.1:{free_port()}"
     digest = Digest.of(b"of another")
     books = [TagStore(tmp_path / f"{number}.sqlite") for number in range(2)]
     for _ in range(2):  # The second time after a restart of the origin.
         async with origin(tmp_path, host, [host], 1):
             origins = OriginCluster(http, [host], 1, books[0].book)
-            await origins.push("ns", digest, b"of another")
+            await origins.uploads.push("ns", digest, b"of another")
             await origins.keep("ns", [digest])
             blobs = OriginBlobs(http, host, books[1].book)
             with pytest.raises(Misuse, match="another tag index"):
@@ -319,7 +320,7 @@ def test_the_command_says_in_a_line_what_went_wrong(
     (tmp_path / "not-ready.json").write_text("[]")
     for words, exit_code, said in (
         (["--cluster", str(tmp_path / "not-ready.json")], 1, "was not written by"),
-        (["--tag-index", f"127.0.0.1:{free_ports(1)[0]}"], 1, "octopull: POST"),
+        (["--tag-index", f"127.0.0.1:{free_port()}"], 1, "octopull: POST"),
         (["--grace", "soon"], 2, "no duration such as"),
         (["--grace", "1000000d"], 2, "out of bounds"),
     ):

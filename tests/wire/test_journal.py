@@ -40,7 +40,7 @@ async def test_every_swarm_of_a_cluster_replays_with_the_same_commands(
     ports = Recorded(0, "127.0.0.1", str(tmp_path / "journal"))
     async with running(tmp_path / "data", 3, ports) as cluster:
         origins = OriginCluster(http, [cluster.origin.address], 1)
-        await origins.push("ns", digest, blob)
+        await origins.uploads.push("ns", digest, blob)
         metainfo = await origins.metainfo("ns", digest)
         async with FakePeer(metainfo) as liar:
             await announce(http, cluster.tracker.address, metainfo, liar.peer)
@@ -52,7 +52,7 @@ async def test_every_swarm_of_a_cluster_replays_with_the_same_commands(
     assert all(path.name.startswith(digest.short) for path in files)
     assert all(replay(path) == len(list(read(path))) for path in files)
     kinds = [type(entry.event) for path in files for entry in read(path)]
-    assert kinds.count(Verified) >= 3 * metainfo.layout.count
+    assert kinds.count(Verified) >= 3 * metainfo.outline.layout.count
     assert Served in kinds
     assert Refused in kinds
     # Elsewhere too: another process hashes its strings otherwise.
@@ -68,7 +68,7 @@ async def test_without_the_setting_nothing_is_written(http: Http, tmp_path: Path
     blob = content(MIB, 12)
     digest = Digest.of(blob)
     async with running(tmp_path, 1, Ports(0, "127.0.0.1")) as cluster:
-        await OriginCluster(http, [cluster.origin.address], 1).push("ns", digest, blob)
+        await OriginCluster(http, [cluster.origin.address], 1).uploads.push("ns", digest, blob)
         url = f"http://{cluster.agents[0].address}/namespace/ns/blobs/{digest}"
         await http.call("GET", url, bytes_max=1 << 30)
     assert not journals(tmp_path)

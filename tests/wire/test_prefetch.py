@@ -9,7 +9,6 @@ import aiohttp
 import pytest
 
 from octopull.cli.cluster import Cluster, Ports, running
-from octopull.clients.origin import OriginCluster
 from octopull.clients.preheats import PreheatClient
 from octopull.config.services import ProxyConfig
 from octopull.config.upstreams import UpstreamSettings
@@ -57,10 +56,12 @@ async def post(proxy: Registry, path: str, document: Any) -> Answer:
 
 async def held(http: Http, cluster: Cluster, *blobs: bytes) -> list[bool]:
     """Which blobs the origin has; nothing is fetched for the question."""
-    origins, found = OriginCluster(http, [cluster.origin.address], 1), []
+    found = []
     for blob in blobs:
+        url = f"http://{cluster.origin.address}/namespace/{UPSTREAM}/team/web/blobs"
         try:
-            found.append(await origins.stat(f"{UPSTREAM}/team/web", Digest.of(blob)) == len(blob))
+            reply = await http.call("HEAD", f"{url}/{Digest.of(blob)}")
+            found.append(int(reply.headers["Content-Length"]) == len(blob))
         except NotFound:
             found.append(False)
     return found

@@ -15,6 +15,7 @@ from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import NotFound, TooLarge, Unavailable
 from octopull.kernel.peers import Peer, PeerKind
+from octopull.runtime.sockets import close
 from octopull.storage.disk import DiskStore
 from octopull.storage.uploads import Uploads
 from octopull.swarm.limits import Announces, SwarmLimits
@@ -35,7 +36,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
 
 async def push(http: Http, cluster: Cluster, blob: bytes) -> Digest:
     digest = Digest.of(blob)
-    await OriginCluster(http, [cluster.origin.address], 1).push("ns", digest, blob)
+    await OriginCluster(http, [cluster.origin.address], 1).uploads.push("ns", digest, blob)
     return digest
 
 
@@ -213,7 +214,7 @@ async def test_a_host_that_takes_no_bytes_does_not_hold_an_upload_for_ever(http:
             async with http.stream("PUT", url, data=endless(), idle_s=0.3):
                 pass
     over.set()
-    server.close()
+    await close(server)
     await server.wait_closed()
 
 

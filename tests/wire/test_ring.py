@@ -1,62 +1,25 @@
 """Several origins: copies before the acknowledgement, and what happens when one is away."""
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from octopull.clients.origin import OriginCluster
-from octopull.config.services import Listen, OriginConfig
 from octopull.http.client import Http
-from octopull.http.serving import Listening
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import InvalidDigest, NotFound, Unavailable
-from octopull.services.origin.app import run
 from support.cluster import content
+from support.origins import holders, origin
+from support.ports import free_ports
 
 REPLICAS = 2
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
-@asynccontextmanager
-async def origin(folder: Path, name: str, ring: list[str], replicas: int) -> AsyncIterator[None]:
-    config = OriginConfig(
-        data=str(folder / name), name=name, origins=ring, replicas=replicas,
-        listen=Listen(port=int(name.rpartition(":")[2])),
-    )  # fmt: skip
-    started: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
-    stop = asyncio.Event()
-    task = asyncio.create_task(run(config, started.set_result, stop))
-    await started
-    yield
-    stop.set()
-    await task
 
 
 @pytest.fixture
 def ring() -> list[str]:
     return [f"127.0.0.1:{port}" for port in free_ports(3)]
-
-
-async def holders(http: Http, ring: list[str], digest: Digest) -> set[str]:
-    found = set()
-    for host in ring:
-        try:
-            await OriginCluster(http, [host], 1).stat("ns", digest)
-            found.add(host)
-        except NotFound:
-            pass
-    return found
 
 
 async def test_a_push_is_on_all_owners_before_it_is_acknowledged(
@@ -69,11 +32,11 @@ async def test_a_push_is_on_all_owners_before_it_is_acknowledged(
         for number in range(8):
             blob = content(300_000, number)
             digest = Digest.of(blob)
-            await cluster.push("ns", digest, blob)
+            await cluster.uploads.push("ns", digest, blob)
             assert set(cluster.owners(digest)) <= await holders(http, ring, digest)
             metainfos = [await OriginCluster(http, [host], 1).metainfo("ns", digest)
                          for host in cluster.owners(digest)]  # fmt: skip
-            assert len({one.info_hash for one in metainfos}) == 1
+            assert len({one.outline.info_hash for one in metainfos}) == 1
             reply = await http.call("GET", f"http://{ring[0]}/blobs/{digest}/locations")
             assert reply.headers["Origin-Locations"].split(",") == cluster.owners(digest)
 
@@ -88,9 +51,9 @@ async def test_with_one_origin_away_pushes_and_reads_go_on(
             await stack.enter_async_context(origin(tmp_path, name, ring, REPLICAS))
         async with origin(tmp_path, ring[2], ring, REPLICAS):
             for blob in blobs[:3]:
-                await cluster.push("ns", Digest.of(blob), blob)
+                await cluster.uploads.push("ns", Digest.of(blob), blob)
         for blob in blobs[3:]:
-            await cluster.push("ns", Digest.of(blob), blob)
+            await cluster.uploads.push("ns", Digest.of(blob), blob)
             assert await holders(http, ring[:2], Digest.of(blob)) == set(ring[:2])
         for blob in blobs:
             assert await cluster.read("ns", Digest.of(blob), len(blob)) == blob
@@ -105,16 +68,16 @@ async def test_without_a_quorum_a_push_is_not_acknowledged_and_may_be_repeated(
     digest = Digest.of(blob)
     cluster = OriginCluster(http, ring, 3)
     async with origin(tmp_path, ring[0], ring, 3):
-        token = await cluster.start_upload("ns")
+        token = await cluster.uploads.start("ns")
 
         async def body() -> AsyncIterator[bytes]:
             yield blob
 
-        await cluster.append("ns", token, 0, body(), len(blob))
+        await cluster.uploads.append("ns", token, 0, body(), len(blob))
         with pytest.raises(Unavailable):
-            await cluster.commit("ns", token, digest)
+            await cluster.uploads.commit("ns", token, digest)
         async with origin(tmp_path, ring[1], ring, 3):
-            await cluster.commit("ns", token, digest)
+            await cluster.uploads.commit("ns", token, digest)
             assert await holders(http, ring[:2], digest) == set(ring[:2])
 
 

@@ -20,6 +20,7 @@ from octopull.kernel.errors import Corrupt
 from octopull.oci.manifests import MediaType
 from support.cluster import OCTOPULL, content, up
 from support.registry import CONFIG, LAYER, Registry, descriptor, digest_of
+from support.servers.front import listening
 
 BY = "sha512"
 BLOB = content(3 << 20, 512)
@@ -121,19 +122,13 @@ async def test_a_registry_that_sends_another_manifest_is_not_believed(http: Http
 
     app = web.Application()
     app.router.add_get("/v2/{rest:.*}", lie)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        registry = client.Registry(http, f"http://{host}:{port}", "a/b")
+    async with listening(web.AppRunner(app)) as address:
+        registry = client.Registry(http, f"http://{address}", "a/b")
         right = Digest.of(b"other", Algorithm.SHA512)
         assert await registry.manifest(str(right)) == (right, b"other")
         for algorithm in Algorithm:
             with pytest.raises(Corrupt):
                 await registry.manifest(str(Digest.of(b"asked for", algorithm)))
-    finally:
-        await runner.cleanup()
 
 
 def octopull(*words: str | Path) -> str:

@@ -29,7 +29,7 @@ async def test_old_answers_are_checked_and_hold_while_origins_are_silent(
         cache = MetainfoCache(origins, BYTES_MAX, fresh_s=0)
         digests = [Digest.of(LARGE), Digest.of(SMALL)]
         for digest, blob in zip(digests, (LARGE, SMALL), strict=True):
-            await origins.push("a", digest, blob)
+            await origins.uploads.push("a", digest, blob)
         told = await cache.get("a", digests[0])
         assert {
             one.digest for part in await cache.starts("a", digests) for one in decode(part)
@@ -51,7 +51,7 @@ async def test_a_fresh_answer_asks_nobody(http: Http, tmp_path: Path) -> None:
         origins = OriginCluster(http, [origin.address], 1)
         cache = MetainfoCache(origins, BYTES_MAX)
         digest = Digest.of(LARGE)
-        await origins.push("a", digest, LARGE)
+        await origins.uploads.push("a", digest, LARGE)
         told = await cache.get("a", digest)
         DiskStore(tmp_path).delete(digest)
         assert await cache.get("a", digest) == told

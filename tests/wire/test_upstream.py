@@ -55,7 +55,7 @@ async def client(url: str, credentials: Path | None = None) -> AsyncIterator[Ups
 
 async def blob(one: Upstream, digest: Digest = WANTED) -> bytes:
     found = bytearray()
-    async with contextlib.aclosing(one.blob("a/b", digest, lambda _: None)) as chunks:
+    async with contextlib.aclosing(one.blob("a/b", digest)) as chunks:
         async for chunk in chunks:
             found += chunk
     return bytes(found)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from octopull.cli.serve import Run
+from octopull.config.backends import TAG_SCHEMES, BackendSettings, TagBackendSettings
+from octopull.config.replication import ReplicationSettings
 from octopull.config.services import (
     AgentConfig,
     GcSettings,
@@ -28,6 +30,7 @@ from octopull.services.tracker.app import run as run_tracker
 
 AGENTS_MAX = 50
 COLLECT_EVERY_S = 3600.0
+UNREPLICATED = ReplicationSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,15 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """Where images come from and go to that is not of the cluster."""
+
+    upstreams: list[UpstreamSettings]
+    backends: list[BackendSettings]
+    replication: ReplicationSettings
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """Ports of the embedded cluster, from ``base`` on; a base of 0 takes any free ones."""
 
@@ -70,16 +82,33 @@ class Ports:
         return PeerSettings(listen=self.at(offset))
 
 
+def tags_beside(backend: BackendSettings) -> list[TagBackendSettings]:
+    """Where the tags of images go whose blobs ``backend`` takes: to the same place, if it can."""
+    scheme, _, _ = backend.url.partition(":")
+    if scheme not in TAG_SCHEMES:
+        return []
+    return [
+        TagBackendSettings(
+            url=backend.url, match=backend.match, name=backend.name, read_only=backend.read_only,
+            credentials=backend.credentials, options=backend.options,
+        )
+    ]  # fmt: skip
+
+
 @asynccontextmanager
 async def running(
-    data: Path, agents: int, ports: Ports, upstreams: Sequence[UpstreamSettings] = ()
-) -> AsyncIterator[Cluster]:
+    data: Path, agents: int, ports: Ports, upstreams: Sequence[UpstreamSettings] = (),
+    backend: BackendSettings | None = None, replication: ReplicationSettings = UNREPLICATED,
+) -> AsyncIterator[Cluster]:  # fmt: skip
     """A whole cluster with its data under ``data``, until the block ends.
 
-    The images of ``upstreams`` are fetched when they are asked for.
+    The images of ``upstreams`` are fetched when they are asked for; blobs and tags are written to
+    ``backend``, and read from there if this cluster lacks them. What is pushed goes to other
+    clusters as ``replication`` says.
 
     Raises:
         Unavailable: an address is taken, or the data folder can't be had.
+        Misuse: the backend can't be opened as it is described, or the file of rules is wrong.
 
     """
     stop = asyncio.Event()
@@ -91,7 +120,8 @@ async def running(
             return await ready
 
         try:
-            yield await _start_all(start, data, agents, ports, list(upstreams))
+            outside = Outside(list(upstreams), [] if backend is None else [backend], replication)
+            yield await _start_all(start, data, agents, ports, outside)
         finally:
             stop.set()
 
@@ -108,12 +138,14 @@ async def _run(
 
 async def _start_all(
     start: Callable[[Run, object], Any], data: Path, agents: int, ports: Ports,
-    upstreams: list[UpstreamSettings],
+    outside: Outside,
 ) -> Cluster:  # fmt: skip
+    upstreams = outside.upstreams
+    tag_backends = [tags for backend in outside.backends for tags in tags_beside(backend)]
     origin = await start(
         run_origin,
         OriginConfig(data=str(data / "origin"), listen=ports.at(10), peer=ports.peer_at(11),
-                     replicas=1, upstreams=upstreams),
+                     replicas=1, upstreams=upstreams, backends=outside.backends),
     )  # fmt: skip
     origins = [origin.address]
     tracker = await start(
@@ -124,7 +156,8 @@ async def _start_all(
         run_tag_index,
         TagIndexConfig(data=str(data / "tag-index"), origins=origins, listen=ports.at(30),
                        replicas=1, gc=GcSettings(every_s=COLLECT_EVERY_S),
-                       upstreams=upstreams),
+                       upstreams=upstreams, tag_backends=tag_backends,
+                       replication=outside.replication),
     )  # fmt: skip
     proxy = await start(
         run_proxy,

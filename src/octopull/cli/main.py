@@ -1,19 +1,17 @@
 """The command ``octopull``: verbs, and exit codes 0 (done), 1 (failed), 2 (misused)."""
 
 import sys
+from importlib import import_module
 
 import click
 
-from octopull.cli.gc import gc
-from octopull.cli.preheat import preheat
-from octopull.cli.pull import pull
-from octopull.cli.push import push
-from octopull.cli.replay import replay
-from octopull.cli.serve import SERVICES
-from octopull.cli.sim import sim
-from octopull.cli.status import status
-from octopull.cli.up import up
 from octopull.kernel.errors import Fault
+
+VERBS = (
+    "agent", "gc", "origin", "preheat", "proxy", "pull", "push", "replay", "replicate", "sim",
+    "status", "tag-index", "tracker", "up",
+)  # fmt: skip
+"""Each is a module of this package, and the command of that name in it."""
 
 EPILOG = """\b
 Examples:
@@ -22,19 +20,36 @@ Examples:
   octopull pull demo:v1 ./demo                 out of it, through the first agent
   octopull preheat demo:v1                     onto every host, before it is needed
   octopull gc --dry-run                        what no manifest refers to
+  octopull replicate --reconcile eu            another cluster as this one is
   octopull agent --config agent.yaml           one service of a real cluster
   octopull sim --hosts 1000                    a swarm on virtual time
 """
 
 
-@click.group(epilog=EPILOG)
+class Verbs(click.Group):
+    """Imports a verb when it is asked for: an agent has no need of the simulator."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        return verb(cmd_name) if cmd_name in VERBS else None
+
+
+def verb(name: str) -> click.Command:
+    """The command of one of ``VERBS``."""
+    name = name.replace("-", "_")
+    command = getattr(import_module(f"octopull.cli.{name}"), name)
+    assert isinstance(command, click.Command)
+    return command
+
+
+@click.group(cls=Verbs, epilog=EPILOG)
 @click.version_option(package_name="octopull")
 def octopull() -> None:
     """A P2P-powered container registry: push once, pull on every host at its link's speed."""
-
-
-for verb in (up, push, pull, preheat, gc, status, replay, sim, *SERVICES):
-    octopull.add_command(verb)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The verbs that run one service each, from a config file."""
+"""What the verbs that run a service have in common: a config file, signals, logs."""
 
 import asyncio
 import os
@@ -9,24 +9,11 @@ from typing import Any
 
 import click
 
-from octopull.cli.install_mirror import install_mirror
 from octopull.config import load
-from octopull.config.services import (
-    AgentConfig,
-    OriginConfig,
-    ProxyConfig,
-    TagIndexConfig,
-    TrackerConfig,
-)  # fmt: skip
 from octopull.http.serving import Listening
 from octopull.observability import logs
 from octopull.observability.logs import LogFormat
 from octopull.runtime.files import raise_file_limit
-from octopull.services.agent.app import run as run_agent
-from octopull.services.origin.app import run as run_origin
-from octopull.services.proxy.app import run as run_proxy
-from octopull.services.tag_index.app import run as run_tag_index
-from octopull.services.tracker.app import run as run_tracker
 
 Run = Callable[[Any, Callable[[Listening], None], asyncio.Event], Awaitable[None]]
 
@@ -55,10 +42,11 @@ async def _serve(run: Run, config: object) -> None:
     await run(config, started, stop)
 
 
-def _command(
-    name: str, section: str, shape: type[Any], run: Run, purpose: str, *verbs: click.Command
+def service(
+    name: str, shape: type[Any], run: Run, purpose: str, *verbs: click.Command
 ) -> click.Command:
     """The verb that runs a service; ``verbs`` stand behind it and take no config."""
+    section = name.replace("-", "_")
 
     @click.option(
         "--config", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -89,17 +77,3 @@ def _command(
     for verb in verbs:
         group.add_command(verb)
     return group
-
-
-SERVICES = [
-    _command("agent", "agent", AgentConfig, run_agent,
-             "Run an agent: the pull API of one host, fed by the swarm.", install_mirror),
-    _command("origin", "origin", OriginConfig, run_origin,
-             "Run an origin: durable blobs, their metainfo, and seeds."),
-    _command("tracker", "tracker", TrackerConfig, run_tracker,
-             "Run a tracker: who has what."),
-    _command("tag-index", "tag_index", TagIndexConfig, run_tag_index,
-             "Run a tag index: tag to manifest digest."),
-    _command("proxy", "proxy", ProxyConfig, run_proxy,
-             "Run a proxy: the OCI push and pull API in front of a cluster."),
-]  # fmt: skip

@@ -1,4 +1,4 @@
-"""``octopull status``: which services answer, and what agents hold and fetch."""
+"""``octopull status``: which services answer, what agents hold, and what is yet to be written."""
 
 import asyncio
 import json
@@ -6,25 +6,44 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from octopull.cli import ready_file
+from octopull.cli import ready_file, replicate
+from octopull.clients import replication
+from octopull.clients.write_back import progress
 from octopull.http.client import Http
-from octopull.kernel.errors import Fault
+from octopull.kernel.errors import Fault, NotFound
 from octopull.kernel.units import show_size
+
+WRITERS = {"origin", "tag index"}
 
 
 @click.command(epilog="Example: octopull status --proxy 127.0.0.1:5000 --agent 127.0.0.1:5101")
 @click.option("--proxy", default="127.0.0.1:5000", show_default=True, help="host:port")
 @click.option("--agent", "agents", multiple=True, default=["127.0.0.1:5101"], show_default=True,
               help="host:port; may be given several times.")  # fmt: skip
+@click.option("--origin", "origins", multiple=True, help="host:port; may be given several times.")
+@click.option("--tag-index", "tag_indexes", multiple=True,
+              help="host:port; may be given several times.")  # fmt: skip
 @click.option("--cluster", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="A file written by 'up --ready-file'; says where everything is.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-def status(proxy: str, agents: tuple[str, ...], cluster: Path | None, as_json: bool) -> None:  # noqa: FBT001 - a flag of the command line
-    """Say which services answer, and what the agents hold, fetch, and have from whom."""
-    places = [("proxy", proxy), *(("agent", agent) for agent in agents)]
+def status(
+    proxy: str, agents: tuple[str, ...], origins: tuple[str, ...], tag_indexes: tuple[str, ...],
+    cluster: Path | None, as_json: bool,  # noqa: FBT001 - a flag of the command line
+) -> None:  # fmt: skip
+    """Say which services answer, what the agents hold, fetch, and have from whom, and what has
+    yet to reach which backend or remote.
+    """
+    places = [
+        ("proxy", proxy),
+        *(("tag index", host) for host in tag_indexes),
+        *(("origin", host) for host in origins),
+        *(("agent", agent) for agent in agents),
+    ]
     if cluster is not None:
         places = ready_file.read(cluster, _places)
     rows = asyncio.run(_ask_all(places))
@@ -52,14 +71,32 @@ async def _ask_all(places: list[tuple[str, str]]) -> list[dict[str, Any]]:
 
 
 async def _ask(http: Http, kind: str, address: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"service": kind, "address": address, "lacking": "", "agent": None}
+    row: dict[str, Any] = {
+        "service": kind, "address": address, "lacking": "", "agent": None, "write_back": None,
+        "replication": None,
+    }  # fmt: skip
     try:
         await http.call("GET", f"http://{address}/readiness", timeout_s=5)
         if kind == "agent":
             row["agent"] = await http.json("GET", f"http://{address}/status", dict[str, Any])
+        if kind in WRITERS:
+            row["write_back"] = await _unwritten(http, address)
+        if kind == "tag index":
+            row["replication"] = msgspec.to_builtins(await replication.progress(http, address))
     except Fault as fault:
         row["lacking"] = str(fault)
     return row
+
+
+async def _unwritten(http: Http, address: str) -> dict[str, Any] | None:
+    """What has yet to reach a backend; None where there is nothing of the kind."""
+    try:
+        found = await progress(http, address, timeout_s=5)
+    except NotFound:
+        return None
+    return msgspec.structs.asdict(found) | {
+        "backends": [msgspec.structs.asdict(one) for one in found.backends]
+    }
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
@@ -74,3 +111,23 @@ def _show(rows: list[dict[str, Any]]) -> None:
             show_size(agent["sent_bytes"]) if agent else "",
         )  # fmt: skip
     console.print(table)
+    _show_unwritten(console, rows)
+    for row in rows:
+        if row["replication"]:
+            told = msgspec.convert(row["replication"], replication.ReplicationProgress)
+            replicate.show(console, told)
+
+
+def _show_unwritten(console: Console, rows: list[dict[str, Any]]) -> None:
+    """One row for each backend of each service; nothing where there are none."""
+    table = Table("backend", "of", "to be written", "for", "failing")
+    for row in rows:
+        told = row["write_back"] or {"backends": [], "oldest_s": 0.0}
+        for one in told["backends"]:
+            waits = f"{told['oldest_s']:.0f} s" if one["pending"] else ""
+            table.add_row(
+                escape(one["name"]), row["address"], str(one["pending"]), waits,
+                escape(one["failing"]),
+            )  # fmt: skip
+    if table.row_count:
+        console.print(table)

@@ -4,12 +4,15 @@ import asyncio
 import json
 import os
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import click
 
-from octopull.cli.cluster import AGENTS_MAX, Cluster, Ports, running
+from octopull.cli.cluster import AGENTS_MAX, Cluster, Ports, running, tags_beside
 from octopull.cli.serve import stop_on_signals
+from octopull.config.backends import BackendSettings
+from octopull.config.replication import ReplicationSettings
 from octopull.config.upstreams import UpstreamSettings, names_of
 from octopull.kernel.errors import Misuse
 from octopull.observability import logs
@@ -17,7 +20,10 @@ from octopull.observability.logs import LogFormat
 from octopull.runtime.files import raise_file_limit
 
 EPILOG = """Examples: octopull up --agents 3 --data ./octopull-data;
-octopull up --upstream docker.io=https://registry-1.docker.io"""
+octopull up --upstream docker.io=https://registry-1.docker.io;
+octopull up --backend file:///srv/images;
+octopull up --replication rules.yaml;
+octopull up --backend s3://bucket/images --backend-option region=eu-west-1 --credentials s3.env"""
 
 
 @click.command(epilog=EPILOG)
@@ -35,19 +41,34 @@ octopull up --upstream docker.io=https://registry-1.docker.io"""
               help="Fetch images NAME/... from this registry when they are asked for; repeatable.")  # fmt: skip
 @click.option("--upstream-credentials", default="", metavar="FILE",
               help="user:password, or docker's config.json; for all upstreams.")  # fmt: skip
+@click.option("--backend", default="", metavar="URL",
+              help="Write blobs and tags there, and read what this cluster lacks: file://, s3://, "
+                   "gs://, az://, hdfs://, https:// or registry+https://.")  # fmt: skip
+@click.option("--backend-option", "backend_options", multiple=True, metavar="NAME=VALUE",
+              help="For the backend's client, such as endpoint or region; repeatable.")  # fmt: skip
+@click.option("--credentials", default="", metavar="FILE",
+              help="What the backend's client needs; without it, the environment.")  # fmt: skip
+@click.option("--replication", "rules", default="", metavar="FILE",
+              help="Rules by which images go to other clusters or registries "
+                   "(docs/replication.md).")  # fmt: skip
 @click.option("--log-level", default="warning", show_default=True,
               type=click.Choice(["debug", "info", "warning", "error"]))  # fmt: skip
 def up(
     agents: int, data: Path, port_base: int, host: str, ready_file: Path | None,
-    upstreams: tuple[str, ...], upstream_credentials: str, log_level: str,
+    upstreams: tuple[str, ...], upstream_credentials: str, backend: str,
+    backend_options: tuple[str, ...], credentials: str, rules: str, log_level: str,
 ) -> None:  # fmt: skip
     """Run a whole cluster on this machine: proxy, tag index, tracker, origin and agents."""
     logs.configure(log_level, LogFormat.TEXT)
-    settings = _settings(upstreams, upstream_credentials)
-    asyncio.run(_up(agents, data, Ports(port_base, host), ready_file, settings))
+    store = _backend(backend, backend_options, credentials)
+    cluster = running(
+        data, agents, Ports(port_base, host), _upstreams(upstreams, upstream_credentials), store,
+        ReplicationSettings(rules=rules),
+    )  # fmt: skip
+    asyncio.run(_up(cluster, data, ready_file, store))
 
 
-def _settings(upstreams: Sequence[str], credentials: str) -> list[UpstreamSettings]:
+def _upstreams(upstreams: Sequence[str], credentials: str) -> list[UpstreamSettings]:
     pairs = [one.partition("=") for one in upstreams]
     try:
         settings = [
@@ -59,25 +80,41 @@ def _settings(upstreams: Sequence[str], credentials: str) -> list[UpstreamSettin
     return settings
 
 
+def _backend(url: str, options: Sequence[str], credentials: str) -> BackendSettings | None:
+    if not url:
+        if options or credentials:
+            raise click.UsageError("--backend-option and --credentials are about a --backend")
+        return None
+    pairs = [one.partition("=") for one in options]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise click.BadParameter("NAME=VALUE", param_hint="--backend-option")
+    try:
+        return BackendSettings(
+            url=url, options={name: value for name, _, value in pairs}, credentials=credentials
+        )
+    except Misuse as fault:
+        raise click.BadParameter(str(fault), param_hint="--backend") from fault
+
+
 async def _up(
-    agents: int, data: Path, ports: Ports, ready_file: Path | None,
-    upstreams: Sequence[UpstreamSettings],
+    starting: AbstractAsyncContextManager[Cluster], data: Path, ready_file: Path | None,
+    backend: BackendSettings | None,
 ) -> None:  # fmt: skip
     raise_file_limit()
     stop = stop_on_signals()
-    async with running(data, agents, ports, upstreams) as cluster:
+    async with starting as cluster:
         if ready_file is not None:
             partial = ready_file.with_name(f"{ready_file.name}.new")
             document = {"pid": os.getpid(), **cluster.document()}
             partial.write_text(json.dumps(document, indent=2))
             partial.replace(ready_file)
-        click.echo(guide(cluster, data))
+        click.echo(guide(cluster, data, backend))
         await stop.wait()
         click.echo("stopping ...")
     click.echo(f"stopped; data stays in {data}")
 
 
-def guide(cluster: Cluster, data: Path) -> str:
+def guide(cluster: Cluster, data: Path, backend: BackendSettings | None) -> str:
     """What a user can do now, with lines to copy."""
     proxy = cluster.proxy.address
     rows = [
@@ -108,4 +145,7 @@ def guide(cluster: Cluster, data: Path) -> str:
             f"  octopull pull demo:v1 ./demo --from http://{agent}",
         ]
     lines += ["", f"Data is in {data}. Ctrl-C stops everything."]
+    if backend is not None:
+        kept = "Blobs and tags are written to" if tags_beside(backend) else "Blobs are read from"
+        lines += [f"{kept} {backend.url}."]
     return "\n".join(lines)

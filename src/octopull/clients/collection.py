@@ -5,12 +5,8 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from octopull.clients.keeping import StoredBlob
+from octopull.clients.lines import lines
 from octopull.http.client import Http
-from octopull.kernel.errors import Corrupt, Unavailable
-
-LINE_IDLE_S = 300.0
-LINE_BYTES_MAX = 1 << 20
-"""Far more than a page of digests takes."""
 
 
 class Looked(msgspec.Struct, frozen=True, kw_only=True, tag="looked"):
@@ -53,24 +49,10 @@ async def collect(
 
     """
     query = f"dry_run={int(dry_run)}" + ("" if grace_s is None else f"&grace_s={grace_s}")
-    url = f"http://{host}/gc?{query}"
-    async with http.stream("POST", url, idle_s=LINE_IDLE_S) as response:
-        rest = b""
-        async for chunk in response.content.iter_any():
-            *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > LINE_BYTES_MAX:
-                raise Corrupt(f"{url} answers a line without an end")
-            for text in lines:
-                line = _line(url, text)
-                yield line
-                if isinstance(line, Ended):
-                    return
-    raise Unavailable("the collection broke off", tag_index=host)
+    async for line in lines(http, f"http://{host}/gc?{query}", _line, Ended):
+        yield line
 
 
-def _line(url: str, text: bytes) -> Line:
-    try:
-        line: Line = msgspec.json.decode(text, type=Line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Corrupt(f"{url} answered something else: {error}") from error
+def _line(text: bytes) -> Line:
+    line: Line = msgspec.json.decode(text, type=Line)
     return line

@@ -1,8 +1,9 @@
-"""How an origin is told to fetch a blob from an upstream, and how to wait for it."""
+"""How an origin is told to fetch a blob from elsewhere, and how to wait for it."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum, auto
 from typing import TypeVar
 
 import msgspec
@@ -21,33 +22,44 @@ ANSWER_S = 10.0
 PAUSE_S = 0.1
 
 
+class Until(Enum):
+    """What is waited for: that the blob can be read while it comes, or that it is there."""
+
+    READABLE = auto()
+    WHOLE = auto()
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """A blob on its way: bytes ``received`` of ``size``, if that is known.
 
-    ``progress`` changes as long as there is hope, even while the blob waits for its turn.
+    ``progress`` changes as long as there is hope, even while the blob waits for its turn. A blob
+    that is ``readable`` can be read and fetched piece by piece while it comes.
     """
 
     received: int
     size: int | None
     progress: int
+    readable: bool = False
 
 
 async def ask(
     http: Http, host: str, namespace: str, digest: Digest, *, manifest: bool = False,
-    wait_s: float = WAIT_S,
+    wait_s: float = WAIT_S, until: Until = Until.READABLE,
 ) -> Progress | None:  # fmt: skip
     """Have ``host`` fetch a blob; None once it is there, else how far it is after ``wait_s``.
 
     ``manifest`` says that it is one, which saves a question.
 
     Raises:
-        NotFound: the upstream lacks it, or ``namespace`` is of no upstream.
+        NotFound: it isn't there, or there is nothing to fetch it from.
         UpstreamFailed, Corrupt: it can't be had. Unavailable: ``host`` does not answer.
 
     """
     url = f"http://{host}/namespace/{namespace}/blobs/{digest}/fetch?wait_s={wait_s}"
     if manifest:
         url += "&manifest=1"
+    if until is Until.WHOLE:
+        url += "&whole=1"
     reply = await http.call("POST", url, timeout_s=wait_s + ANSWER_S)
     if reply.status != 202:
         return None
@@ -59,9 +71,9 @@ async def ask(
 
 async def fetch(
     http: Http, hosts: Sequence[str], health: Health, namespace: str, digest: Digest, *,
-    manifest: bool = False, wait_s: float = WAIT_S,
+    manifest: bool = False, wait_s: float = WAIT_S, until: Until = Until.READABLE,
 ) -> None:  # fmt: skip
-    """Have the first of ``hosts`` that answers fetch a blob; returns once it is there.
+    """Have the first of ``hosts`` that answers fetch a blob; returns once it is so far.
 
     Raises:
         Pending: it is on its way. Others as ``ask``.
@@ -69,10 +81,12 @@ async def fetch(
     """
 
     async def ask_one(host: str) -> Progress | None:
-        return await ask(http, host, namespace, digest, manifest=manifest, wait_s=wait_s)
+        return await ask(
+            http, host, namespace, digest, manifest=manifest, wait_s=wait_s, until=until
+        )
 
     found = await first(hosts, health, ask_one)
-    if found is not None:
+    if found is not None and not (found.readable and until is Until.READABLE):
         raise Pending(
             "the blob is on its way from its upstream",
             progress=found.progress, received=found.received, size=found.size,

@@ -1,6 +1,6 @@
 """What origins are told for garbage collection: keep, list, collect."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -60,13 +60,31 @@ async def keep(
     return found
 
 
-class OriginBlobs:
-    """The blobs of the origin ``host``, as a collector by the name of ``book`` sees them."""
+async def condemn(http: Http, host: str, digests: Sequence[Digest]) -> set[Digest]:
+    """Tell the origin ``host`` that ``digests`` (at most ``DIGESTS_MAX``) will leave backends.
 
-    def __init__(self, http: Http, host: str, book: str) -> None:
+    Returns those that it has, or is fetching.
+
+    Raises:
+        Unavailable: it does not answer. Corrupt: it answers something else.
+
+    """
+    body = Digests(digests=_texts(digests))
+    url = f"http://{host}/internal/condemned"
+    found = await http.json("POST", url, list[str], body=body, timeout_s=KEEP_S)
+    try:
+        return {Digest.parse(text) for text in found}
+    except InvalidDigest as error:
+        raise Corrupt("an origin answered what is no digest") from error
+
+
+class OriginBlobs:
+    """The blobs of the origin ``host``, as the collector of the book named ``book`` sees them."""
+
+    def __init__(self, http: Http, host: str, book: Callable[[], str]) -> None:
         self._http = http
         self.host = host
-        self._headers = {BOOK_HEADER: book}
+        self._book = book
 
     async def books(self) -> list[str]:
         """The tag indexes that recorded manifests of blobs at this origin."""
@@ -95,7 +113,8 @@ class OriginBlobs:
         """
         body = CollectRequest(digests=_texts(digests), before_ns=before_ns)
         url = f"http://{self.host}/collect"
-        return await _ask(self._http, url, body, self._headers, COLLECT_S)
+        headers = {BOOK_HEADER: self._book()}
+        return await _ask(self._http, url, body, headers, COLLECT_S)
 
 
 async def _ask(

@@ -2,63 +2,77 @@
 
 import asyncio
 import contextlib
-import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)  # fmt: skip
 from contextlib import asynccontextmanager
-from hashlib import blake2b
 from typing import TypeVar
 
 import aiohttp
 
-from octopull.blob.metainfo import METAINFO_BYTES_MAX, Metainfo
-from octopull.blob.start import Start
+from octopull.blob.metainfo import METAINFO_BYTES_MAX, Growing
+from octopull.blob.start import Described, Start
 from octopull.clients import fetching, keeping, starts
-from octopull.clients.failover import first, first_holder
+from octopull.clients.failover import first, first_heard, first_holder
+from octopull.clients.fetching import Until
+from octopull.clients.origin_uploads import OriginUploads
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Corrupt, Fault, InvalidName, NotFound, Unavailable
+from octopull.kernel.errors import Corrupt, Fault, NotFound, Unavailable
 from octopull.kernel.peers import Peer
 from octopull.observability import logs
 from octopull.oci.upstreams import split
 from octopull.placement.health import Health
-from octopull.placement.rendezvous import owners
+from octopull.placement.rendezvous import EVEN, Weights, line, owners, weighted
 
 T = TypeVar("T")
 log = logs.get("origins")
-STARTS_S = 10.0
+STARTS_S = 2.0
+STARTS_ROUNDS = 2
+"""What a blob's first owner lacks, the next one is asked for; after that, swarms do without."""
+
 STARTS_FETCH_S = 1.0
 """A small blob of an upstream is there by then; for others nobody should wait here."""
 
-UPLOAD_IDLE_S = 60.0
-COMMIT_S = 600.0
-"""A commit may copy the blob to other owners before it is answered."""
+SOURCE_S = 30.0
+"""A backend may take long to say whether it has a blob."""
 
-_OFFSET_HEADER = "Octopull-Offset"
+SIZE_HEADER = "Octopull-Size"
+FETCHES_MAX = 3
+"""An origin may die while it fetches; the next one then does."""
 
 
 class OriginCluster:
     """The origins of one cluster; ``hosts`` are ``host:port``.
 
-    An upload token names the origin that holds the session by a hash, so a forged token
-    can reach no host but these. ``book`` names the tag index that asks, if one does. What no
-    origin has and is of one of ``upstreams`` is fetched from there when it is asked for; whoever
-    asks waits for that as long as it goes on, with ``patience_s`` seconds of silence, or else
-    is told ``Pending``.
+    ``book`` names the book of the tag index that asks, if one does. What no origin has is fetched from a
+    backend or upstream when it is asked for; whoever asks waits for that as long as it goes on,
+    with ``patience_s`` seconds of silence, or else is told ``Pending``. What an upstream of
+    ``upstreams`` lacks is nowhere, whatever origins are down.
     """
 
     def __init__(
-        self, http: Http, hosts: Sequence[str], replicas: int, book: str = "",
-        upstreams: Collection[str] = (), patience_s: float = 0.0,
+        self, http: Http, hosts: Sequence[str], replicas: int, book: Callable[[], str] = str,
+        upstreams: Collection[str] = (), patience_s: float = 0.0, weights: Weights = EVEN,
     ) -> None:  # fmt: skip
         self._http = http
         self._book = book
         self._hosts = list(hosts)
         self._replicas = replicas
+        self._weights = weights
         self._upstreams = upstreams
         self._patience_s = patience_s
         self._health = Health()
-        self._by_key = {_key(host): host for host in hosts}
+        taking = weighted(self._hosts, weights)
+        self.uploads = OriginUploads(http, self._hosts, self._health, taking)
 
     @property
     def hosts(self) -> list[str]:
@@ -67,22 +81,48 @@ class OriginCluster:
 
     def owners(self, digest: Digest) -> list[str]:
         """The hosts that should hold ``digest``, best first."""
-        return owners(digest, self._hosts, self._replicas)
+        return owners(digest, self._hosts, self._replicas, self._weights)
 
     async def stat(self, namespace: str, digest: Digest) -> int:
-        """Size in bytes.
+        """Size in bytes, of what can be fetched, too.
 
         Raises:
-            NotFound: no origin has it. Unavailable: not all could be asked.
+            NotFound: no origin has it, nor what they fetch from. Unavailable: not all could be
+                asked.
             Pending, UpstreamFailed: it is on its way from an upstream; it won't come.
 
         """
 
         async def ask(host: str) -> int:
-            reply = await self._http.call("HEAD", _blob(host, namespace, digest))
+            reply = await self._http.call("HEAD", blob_url(host, namespace, digest))
             return int(reply.headers["Content-Length"])
 
-        return await self._held(namespace, digest, ask)
+        async def ask_source(host: str) -> int | None:
+            url = f"{blob_url(host, namespace, digest)}/source"
+            reply = await self._http.call("HEAD", url, timeout_s=SOURCE_S)
+            size = reply.headers.get(SIZE_HEADER, "")
+            return int(size) if size else None
+
+        line = self._preference(digest)
+        try:
+            return await first_holder(line, self._health, ask)
+        except (NotFound, Unavailable) as fault:
+            with self._unless_nowhere(namespace, fault):
+                size = await first(line, self._health, ask_source)
+        return await self._held(namespace, digest, ask) if size is None else size
+
+    @contextlib.contextmanager
+    def _unless_nowhere(self, namespace: str, fault: NotFound | Unavailable) -> Iterator[None]:
+        """``fault`` says why no origin has the blob, and counts if there is nothing to fetch it from.
+
+        Of an upstream's blob, what the upstream says counts.
+        """
+        try:
+            yield
+        except NotFound:
+            if split(namespace, self._upstreams) is None:
+                raise fault from None
+            raise
 
     async def keep(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, int]:
         """Touch blobs that somebody is about to refer to, on all their owners.
@@ -104,14 +144,15 @@ class OriginCluster:
         }
         more, also_silent = await self._keep_at(namespace, others)
         missing = [digest for digest in others if digest not in more]
-        if split(namespace, self._upstreams) is not None:
-            more |= await self._sizes(namespace, missing)
-        elif missing and (reason := silent or also_silent):
+        more |= await self._sizes(namespace, missing)
+        nowhere = any(digest not in more for digest in missing)
+        reason = silent or also_silent
+        if nowhere and reason is not None and split(namespace, self._upstreams) is None:
             raise reason
         return {**found, **more}
 
     async def _sizes(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, int]:
-        """Of an upstream's blobs, fetched just now."""
+        """Of blobs that can be fetched."""
         found: dict[Digest, int] = {}
         for digest in digests:
             with contextlib.suppress(NotFound):
@@ -129,7 +170,7 @@ class OriginCluster:
 
         async def ask(host: str) -> dict[Digest, int]:
             digests = by_host[host]
-            return await keeping.keep(self._http, host, namespace, digests, self._book)
+            return await keeping.keep(self._http, host, namespace, digests, self._book())
 
         async def ask_one(host: str) -> dict[Digest, int] | Unavailable:
             try:
@@ -157,13 +198,19 @@ class OriginCluster:
 
         async def ask(host: str) -> bytes:
             return await self._http.bytes(
-                "GET", _blob(host, namespace, digest), bytes_max=bytes_max, timeout_s=30
+                "GET", blob_url(host, namespace, digest), bytes_max=bytes_max, timeout_s=30
             )
 
-        content = await self._held(namespace, digest, ask)
-        if not digest.proves(content):
-            raise Corrupt("an origin sent other bytes", digest=str(digest))
-        return content
+        return _proven(digest, await self._held(namespace, digest, ask))
+
+    async def read_held(self, namespace: str, digest: Digest, bytes_max: int) -> bytes:
+        """As ``read``, but nothing is fetched for it."""
+
+        async def ask(host: str) -> bytes:
+            url = f"{blob_url(host, namespace, digest)}?whole=1"
+            return await self._http.bytes("GET", url, bytes_max=bytes_max, timeout_s=30)
+
+        return _proven(digest, await first_holder(self._preference(digest), self._health, ask))
 
     @asynccontextmanager
     async def stream(
@@ -177,36 +224,49 @@ class OriginCluster:
         """
         holder = await self._holder(namespace, digest)
         headers = {} if span is None else {"Range": f"bytes={span[0]}-{span[0] + span[1] - 1}"}
-        url = _blob(holder, namespace, digest)
+        url = blob_url(holder, namespace, digest)
         async with self._http.stream("GET", url, headers=headers) as response:
             yield response
 
-    async def metainfo(self, namespace: str, digest: Digest) -> Metainfo:
-        """The blob's metainfo.
+    async def metainfo(self, namespace: str, digest: Digest) -> Described:
+        """The blob's metainfo, or as much of it as is known.
 
         Raises:
             as ``stat``; Corrupt: it does not describe ``digest``.
 
         """
 
-        async def ask(host: str) -> bytes:
-            url = f"{_blob(host, namespace, digest)}/metainfo"
-            return await self._http.bytes("GET", url, bytes_max=METAINFO_BYTES_MAX, timeout_s=30)
+        async def ask(host: str) -> Described:
+            return await starts.describe(self._http, host, namespace, digest)
 
-        encoded = await self._held(namespace, digest, ask)
-        metainfo = Metainfo.decode(encoded)
-        if metainfo.digest != digest:
-            raise Corrupt("an origin sent another blob's metainfo", digest=str(digest))
-        return metainfo
+        return await self._held(namespace, digest, ask)
+
+    async def hashes(self, namespace: str, digest: Digest, first: int) -> Growing:
+        """Hashes of the pieces from ``first`` on, as far as they are known.
+
+        Raises:
+            as ``metainfo``.
+
+        """
+
+        async def ask(host: str) -> Growing:
+            url = f"{blob_url(host, namespace, digest)}/hashes?first={first}"
+            body = await self._http.bytes("GET", url, bytes_max=METAINFO_BYTES_MAX, timeout_s=30)
+            return Growing.decode(body)
+
+        told = await self._held(namespace, digest, ask)
+        if told.digest != digest:
+            raise Corrupt("an origin sent another blob's hashes", digest=str(digest))
+        return told
 
     async def starts(self, namespace: str, digests: Sequence[Digest]) -> list[Start]:
         """How to begin with ``digests``; what its first owner can't tell is left out.
 
-        Who asks for one alone wants it now, so that is fetched if it is an upstream's. Who asks
-        for many may want few of them.
+        Who asks for one alone wants it now, so that is fetched from elsewhere if it can be. Who
+        asks for many may want few of them.
         """
         found = await self._starts(namespace, digests)
-        if found or len(digests) != 1 or split(namespace, self._upstreams) is None:
+        if found or len(digests) != 1:
             return found
         try:
             await self.fetch(namespace, digests[0], wait_s=STARTS_FETCH_S)
@@ -216,120 +276,38 @@ class OriginCluster:
         return await self._starts(namespace, digests)
 
     async def _starts(self, namespace: str, digests: Sequence[Digest]) -> list[Start]:
-        by_host: dict[str, list[Digest]] = {}
-        for digest in digests:
-            host = self._health.order(self._preference(digest), time.monotonic())[0]
-            by_host.setdefault(host, []).append(digest)
-        answers = await asyncio.gather(
-            *(self._starts_of(host, namespace, asked) for host, asked in by_host.items())
-        )
-        return [one for answer in answers for one in answer]
+        found: dict[Digest, Start] = {}
+        for passed in range(STARTS_ROUNDS):
+            by_line = defaultdict[tuple[str, ...], list[Digest]](list)
+            for digest in digests:
+                if digest in found:
+                    continue
+                line = self._health.order(self._preference(digest), time.monotonic())
+                if passed < len(line):
+                    by_line[tuple(line[passed : passed + 2])].append(digest)
+            answers = await asyncio.gather(
+                *(self._starts_of(line, namespace, asked) for line, asked in by_line.items())
+            )
+            found |= {one.digest: one for answer in answers for one in answer}
+        return list(found.values())
 
-    async def _starts_of(self, host: str, namespace: str, digests: Sequence[Digest]) -> list[Start]:
+    async def _starts_of(
+        self, line: Sequence[str], namespace: str, digests: Sequence[Digest]
+    ) -> list[Start]:
+        """What the first of ``line`` that answers has."""
+
         async def ask(host: str) -> list[Start]:
             return await starts.ask(self._http, host, namespace, digests, STARTS_S)
 
         try:
-            return await first([host], self._health, ask)
+            return await first_heard(line, self._health, ask)
         except Fault as fault:
-            log.info("starts.failed", host=host, reason=str(fault))
+            log.info("starts.failed", hosts=line, reason=str(fault))
             return []
 
     async def peer(self, host: str) -> Peer:
         """Where the origin at ``host`` listens for peers."""
         return await self._http.json("GET", f"http://{host}/peer", Peer, timeout_s=5)
-
-    async def start_upload(self, namespace: str) -> str:
-        """Open an upload session at some origin; the token is safe in a URL."""
-
-        async def ask(host: str) -> str:
-            reply = await self._http.call("POST", f"http://{host}/namespace/{namespace}/uploads")
-            return f"{_key(host)}.{reply.headers['Location']}"
-
-        hosts = random.sample(self._hosts, len(self._hosts))
-        return await first(hosts, self._health, ask)
-
-    @asynccontextmanager
-    async def upload(self, namespace: str) -> AsyncIterator[str]:
-        """A session that nobody else knows of: dropped if the block fails."""
-        token = await self.start_upload(namespace)
-        try:
-            yield token
-        except BaseException:
-            # Best effort: it may be over, or its origin gone; then it expires.
-            with contextlib.suppress(Fault):
-                await self.abort(namespace, token)
-            raise
-
-    async def append(
-        self, namespace: str, token: str, offset: int, body: AsyncIterator[bytes],
-        length: int | None,
-    ) -> int:  # fmt: skip
-        """Stream ``body`` to the session's end, which must be ``offset``; returns the new size.
-
-        Raises:
-            InvalidRange: the session ends elsewhere. NotFound: no such session.
-
-        """
-        headers = {_OFFSET_HEADER: str(offset)}
-        if length is not None:
-            headers["Content-Length"] = str(length)
-        url = self._upload(namespace, token)
-        async with self._http.stream(
-            "PATCH", url, data=body, headers=headers, idle_s=UPLOAD_IDLE_S
-        ) as response:
-            return int(response.headers[_OFFSET_HEADER])
-
-    async def upload_size(self, namespace: str, token: str) -> int:
-        """Bytes the session holds.
-
-        Raises:
-            NotFound: no such session.
-
-        """
-        reply = await self._http.call("GET", self._upload(namespace, token))
-        return int(reply.headers[_OFFSET_HEADER])
-
-    async def commit(self, namespace: str, token: str, digest: Digest) -> None:
-        """Make the session's bytes a blob, durable on a write quorum of its owners.
-
-        Raises:
-            InvalidDigest: the bytes have another digest; the session is over.
-            Unavailable: no quorum; the session or the blob stays and commit may be repeated.
-
-        """
-        url = f"{self._upload(namespace, token)}?digest={digest}"
-        await self._http.call("PUT", url, timeout_s=COMMIT_S)
-
-    async def rewind(self, namespace: str, token: str, size: int) -> None:
-        """Forget the session's bytes behind the first ``size``.
-
-        Raises:
-            NotFound: no such session.
-
-        """
-        url = f"{self._upload(namespace, token)}/rewind"
-        await self._http.call("POST", url, headers={_OFFSET_HEADER: str(size)})
-
-    async def abort(self, namespace: str, token: str) -> None:
-        """Drop the session.
-
-        Raises:
-            NotFound: no such session.
-
-        """
-        await self._http.call("DELETE", self._upload(namespace, token))
-
-    async def push(self, namespace: str, digest: Digest, content: bytes) -> None:
-        """Store a small blob; repeating it is safe."""
-
-        async def body() -> AsyncIterator[bytes]:
-            yield content
-
-        async with self.upload(namespace) as token:
-            if content:
-                await self.append(namespace, token, 0, body(), len(content))
-            await self.commit(namespace, token, digest)
 
     async def ready(self) -> None:
         """Raises Unavailable when no origin answers."""
@@ -341,61 +319,75 @@ class OriginCluster:
 
     async def _holder(self, namespace: str, digest: Digest) -> str:
         async def ask(host: str) -> str:
-            await self._http.call("HEAD", _blob(host, namespace, digest))
+            await self._http.call("HEAD", blob_url(host, namespace, digest))
             return host
 
         return await self._held(namespace, digest, ask)
 
     async def _held(self, namespace: str, digest: Digest, ask: Callable[[str], Awaitable[T]]) -> T:
-        """The answer of a host that has the blob, once it was fetched if it is an upstream's."""
+        """The answer of a host that has the blob, if need be once it is being fetched."""
         line = self._preference(digest)
-        try:
-            return await first_holder(line, self._health, ask)
-        except (NotFound, Unavailable):
-            # Even if not all could be asked: at worst it is fetched twice.
-            if split(namespace, self._upstreams) is None:
-                raise
-        await self._fetch_patiently(namespace, digest)
+        for _ in range(FETCHES_MAX):
+            try:
+                return await first_holder(line, self._health, ask)
+            except (NotFound, Unavailable) as fault:
+                # Even if not all could be asked: at worst it is fetched twice.
+                with self._unless_nowhere(namespace, fault):
+                    await self._fetch_patiently(namespace, digest)
         return await first_holder(line, self._health, ask)
 
-    async def _fetch_patiently(self, namespace: str, digest: Digest) -> None:
+    async def hold(self, namespace: str, digest: Digest) -> None:
+        """Returns once an origin holds the whole blob.
+
+        Raises:
+            as ``stat``.
+
+        """
+
+        async def ask(host: str) -> None:
+            await self._http.call("HEAD", f"{blob_url(host, namespace, digest)}?whole=1")
+
+        line = self._preference(digest)
+        try:
+            await first_holder(line, self._health, ask)
+        except (NotFound, Unavailable) as fault:
+            with self._unless_nowhere(namespace, fault):
+                await self._fetch_patiently(namespace, digest, Until.WHOLE)
+
+    async def _fetch_patiently(
+        self, namespace: str, digest: Digest, until: Until = Until.READABLE
+    ) -> None:
         async def fetch() -> None:
-            await self.fetch(namespace, digest)
+            await self.fetch(namespace, digest, until=until)
 
         await (fetching.patient(fetch, self._patience_s) if self._patience_s else fetch())
 
     async def fetch(
         self, namespace: str, digest: Digest, *, manifest: bool = False,
-        wait_s: float = fetching.WAIT_S,
+        wait_s: float = fetching.WAIT_S, until: Until = Until.READABLE,
     ) -> None:  # fmt: skip
-        """Have the origins fetch a blob of an upstream; see ``fetching.fetch``."""
+        """Have the origins fetch a blob from elsewhere; see ``fetching.fetch``."""
         await fetching.fetch(
             self._http, self._preference(digest), self._health, namespace, digest,
-            manifest=manifest, wait_s=wait_s,
+            manifest=manifest, wait_s=wait_s, until=until,
         )  # fmt: skip
 
     def _preference(self, digest: Digest) -> list[str]:
-        return owners(digest, self._hosts, len(self._hosts))
-
-    def _upload(self, namespace: str, token: str) -> str:
-        key, dot, session = token.partition(".")
-        if not dot or not session.isalnum():
-            raise InvalidName("not an upload session", token=token[:80])
-        host = self._by_key.get(key)
-        if host is None:
-            raise NotFound("no such upload session", token=token[:80])
-        return f"http://{host}/namespace/{namespace}/uploads/{session}"
+        return line(digest.hex, self._hosts, self._weights)
 
 
-def _key(host: str) -> str:
-    return blake2b(host.encode(), digest_size=6).hexdigest()
+def _proven(digest: Digest, content: bytes) -> bytes:
+    if not digest.proves(content):
+        raise Corrupt("an origin sent other bytes", digest=str(digest))
+    return content
 
 
-def _blob(host: str, namespace: str, digest: Digest) -> str:
+def blob_url(host: str, namespace: str, digest: Digest) -> str:
+    """Where an origin serves the blob."""
     return f"http://{host}/namespace/{namespace}/blobs/{digest}"
 
 
-def replica_url(host: str, namespace: str, digest: Digest, *, lone: bool) -> str:
-    """Where an origin takes a copy from another origin."""
+def replica_url(host: str, namespace: str, digest: Digest, mark: str) -> str:
+    """Where an origin takes a copy from another origin, ``lone`` or ``backed`` if marked so."""
     url = f"http://{host}/internal/namespace/{namespace}/blobs/{digest}"
-    return f"{url}?lone=1" if lone else url
+    return f"{url}?{mark}=1" if mark else url

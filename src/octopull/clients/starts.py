@@ -1,17 +1,27 @@
 """How to begin with several blobs at once: the question, the same to trackers and to origins."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from octopull.blob import start
-from octopull.blob.start import STARTS_MAX, Start
+from octopull.blob.metainfo import METAINFO_BYTES_MAX
+from octopull.blob.start import STARTS_MAX, Described, Inline, Start
 from octopull.clients.questions import Digests, read_digests
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
+from octopull.kernel.errors import Corrupt
 
 REPLY_BYTES_MAX = 8 * 1024 * 1024
 """A longer answer leaves blobs out; they are asked for again, or one by one."""
+
+DESCRIBE_S = 35.0
+"""A tracker asks several origins before it answers."""
+
+AGAIN_HEADER = "Octopull-Again-S"
+"""When to ask for more hashes, in seconds."""
+
+AGAIN_S_MAX = 10.0
 
 
 def read_request(body: bytes) -> list[Digest]:
@@ -41,3 +51,28 @@ async def ask(
     )  # fmt: skip
     wanted = set(digests)
     return [one for one in start.decode(reply.body) if one.digest in wanted]
+
+
+async def describe(http: Http, host: str, namespace: str, digest: Digest) -> Described:
+    """The metainfo of one blob, as far as ``host`` knows it.
+
+    Raises:
+        NotFound: no such blob. Unavailable: it does not answer. Corrupt: it answers something
+            else.
+
+    """
+    url = f"http://{host}/namespace/{namespace}/blobs/{digest}/metainfo"
+    body = await http.bytes("GET", url, bytes_max=METAINFO_BYTES_MAX, timeout_s=DESCRIBE_S)
+    found = start.decode(body)
+    if len(found) != 1 or isinstance(found[0], Inline) or found[0].digest != digest:
+        raise Corrupt("not the metainfo that was asked for", digest=str(digest))
+    return found[0]
+
+
+def again_s(headers: Mapping[str, str]) -> float:
+    """The value of ``AGAIN_HEADER``; the longest pause if it says nothing."""
+    try:
+        told_s = float(headers.get(AGAIN_HEADER, ""))
+    except ValueError:
+        return AGAIN_S_MAX
+    return told_s if 0 <= told_s < AGAIN_S_MAX else AGAIN_S_MAX

@@ -1,5 +1,6 @@
 """How the other services speak to the tag index: tags, manifests, and what was deleted."""
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -7,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from octopull.clients.failover import first
+from octopull.clients.failover import first, first_heard
 from octopull.clients.fetching import patient
 from octopull.http.client import Http, Reply
 from octopull.kernel.digest import Digest
@@ -20,7 +21,19 @@ PUT_S = 60.0
 """A put checks everything the manifest leads to before it answers."""
 
 STALE_HEADER = "Octopull-Stale"
-"""Why an answer may be old: its upstream could not be asked."""
+"""Why an answer may be old: the tag's upstream or store could not be asked."""
+
+MOVED_AT_HEADER = "Octopull-Moved-At"
+"""When a client made a change that another cluster tells of: seconds since the epoch."""
+
+KEPT_HEADER = "Octopull-Kept"
+"""That a change made no difference, since a later one is known."""
+
+TAGS_BYTES_MAX = 2 * 1024 * 1024
+"""A page of 10,000 tags of 128 characters."""
+
+OPERATION_HEADER = "Octopull-Operation"
+"""A name by chance, the same each time one change is asked for, so that it happens once."""
 
 SILENCE_S = 120.0
 """The index gives up asking an upstream before that."""
@@ -50,6 +63,14 @@ class Resolution:
     """What a tag stands for; ``stale`` says why that may be old, and is empty if it is not."""
 
     digest: Digest
+    stale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of tags; ``stale`` says why some may be missing, and is empty if none are."""
+
+    tags: list[str]
     stale: str = ""
 
 
@@ -86,7 +107,7 @@ class TagIndex:
             return await self._http.call("GET", f"http://{host}{_tag(name)}", bytes_max=200)
 
         async def ask_first() -> Reply:
-            return await self._first(ask)
+            return await self._heard(ask)
 
         reply = await patient(ask_first, SILENCE_S)
         text = reply.body.decode("ascii", "replace")
@@ -95,72 +116,101 @@ class TagIndex:
         except InvalidDigest as error:
             raise Corrupt("a tag index answered something else", answer=text[:80]) from error
 
-    async def delete_tag(self, name: TagName) -> None:
-        """Forget a tag; what it stood for stays.
+    async def delete_tag(self, name: TagName, moved_at: float | None = None) -> bool:
+        """Forget a tag; what it stood for stays. ``moved_at``, and False: as for ``record``.
 
         Raises:
             NotFound: no such tag.
 
         """
-        await self._call("DELETE", _tag(name))
+        reply = await self._change("DELETE", f"{_tag(name)}{_since(moved_at)}")
+        return KEPT_HEADER not in reply.headers
 
     # Manifests and blobs of a repository.
 
-    async def record(self, repository: str, digest: Digest, tags: Sequence[str] = ()) -> None:
+    async def record(
+        self, repository: str, digest: Digest, tags: Sequence[str] = (),
+        moved_at: float | None = None,
+    ) -> bool:  # fmt: skip
         """Record a manifest and let ``tags`` stand for it; repeating it is safe.
+
+        ``moved_at``: another cluster tells of it, where a client did so then. False, and nothing
+        happens, if later changes of all ``tags`` are known.
 
         Raises:
             MissingReference: something it leads to is missing.
 
         """
-        query = urlencode([("tag", tag) for tag in tags])
-        await self._call("PUT", f"{_content(repository, 'manifests', digest)}?{query}", PUT_S)
+        moved = [] if moved_at is None else [("moved_at", repr(moved_at))]
+        query = urlencode([*(("tag", tag) for tag in tags), *moved])
+
+        path = f"{_content(repository, 'manifests', digest)}?{query}"
+        return KEPT_HEADER not in (await self._change("PUT", path, PUT_S)).headers
 
     async def holds(self, repository: str, digest: Digest) -> bool:
         """Whether a manifest recorded in ``repository`` is ``digest`` or leads to it."""
         try:
-            await self._call("GET", _content(repository, "manifests", digest))
+            await self._see(_content(repository, "manifests", digest))
         except NotFound:
             return False
         return True
 
-    async def delete_manifest(self, repository: str, digest: Digest) -> None:
+    async def delete_manifest(
+        self, repository: str, digest: Digest, moved_at: float | None = None
+    ) -> bool:
         """Forget a manifest in ``repository``, with the tags on it.
+
+        ``moved_at``: as for ``record``. False, and nothing happens, if a tag was moved to it later.
 
         Raises:
             NotFound: it isn't there.
 
         """
-        await self._call("DELETE", _content(repository, "manifests", digest))
+        path = _content(repository, "manifests", digest)
+        reply = await self._change("DELETE", f"{path}{_since(moved_at)}")
+        return KEPT_HEADER not in reply.headers
 
     async def blob_pushed(self, repository: str, digest: Digest) -> None:
         """A blob exists in ``repository``, even if it was deleted there before."""
-        await self._call("PUT", _content(repository, "blobs", digest))
+        await self._change("PUT", _content(repository, "blobs", digest))
 
     async def delete_blob(self, repository: str, digest: Digest) -> None:
         """A blob no longer exists in ``repository``."""
-        await self._call("DELETE", _content(repository, "blobs", digest))
+        await self._change("DELETE", _content(repository, "blobs", digest))
 
     async def deleted(self, repository: str, digest: Digest) -> bool:
         """Whether the digest was deleted from ``repository`` and not pushed there since."""
         try:
-            await self._call("GET", f"/repositories/{quote(repository)}/deletions/{digest}")
+            await self._see(f"/repositories/{quote(repository)}/deletions/{digest}")
         except NotFound:
             return False
         return True
 
     # What there is.
 
-    async def tags(self, repository: str, count: int, last: str) -> list[str]:
+    async def tags(self, repository: str, count: int, last: str) -> Listed:
         """Up to ``count`` tags of ``repository`` after ``last``, in order.
 
         Raises:
             NotFound: nothing was ever pushed to the repository.
+            UpstreamFailed: the store that may have it can't tell.
 
         """
-        return await self._get(
-            f"/repositories/{quote(repository)}/tags", {"n": count, "last": last}, list[str]
-        )
+        query = urlencode({"n": count, "last": last})
+
+        async def ask(host: str) -> Reply:
+            url = f"http://{host}/repositories/{quote(repository)}/tags?{query}"
+            return await self._http.call("GET", url, bytes_max=TAGS_BYTES_MAX)
+
+        async def ask_first() -> Reply:
+            return await self._heard(ask)
+
+        reply = await patient(ask_first, SILENCE_S)
+        try:
+            tags = msgspec.json.decode(reply.body, type=list[str])
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Corrupt("a tag index answered something else") from error
+        return Listed(tags, reply.headers.get(STALE_HEADER, ""))
 
     async def repositories(self, count: int, last: str) -> list[str]:
         """Up to ``count`` repositories after ``last``, in order."""
@@ -182,22 +232,33 @@ class TagIndex:
 
     async def ready(self) -> None:
         """Raises Unavailable when no index answers."""
-        await self._call("GET", "/health", 3)
+        await self._see("/health", 3)
 
-    async def _first(self, ask: Callable[[str], Awaitable[T]]) -> T:
-        return await first(self._hosts, self._health, ask)
+    async def _heard(self, ask: Callable[[str], Awaitable[T]]) -> T:
+        """What one says, whichever: for questions, which may be asked of several."""
+        return await first_heard(self._hosts, self._health, ask)
 
-    async def _call(self, method: str, path: str, timeout_s: float = 10) -> None:
+    async def _see(self, path: str, timeout_s: float = 10) -> None:
         async def ask(host: str) -> None:
-            await self._http.call(method, f"http://{host}{path}", timeout_s=timeout_s)
+            await self._http.call("GET", f"http://{host}{path}", timeout_s=timeout_s)
 
-        await self._first(ask)
+        await self._heard(ask)
+
+    async def _change(self, method: str, path: str, timeout_s: float = 10) -> Reply:
+        """Have something changed, once, however many must be asked for it."""
+        headers = {OPERATION_HEADER: os.urandom(16).hex()}
+
+        async def ask(host: str) -> Reply:
+            url = f"http://{host}{path}"
+            return await self._http.call(method, url, headers=headers, timeout_s=timeout_s)
+
+        return await first(self._hosts, self._health, ask)
 
     async def _get(self, path: str, query: Mapping[str, object], shape: type[T]) -> T:
         async def ask(host: str) -> T:
             return await self._http.json("GET", f"http://{host}{path}?{urlencode(query)}", shape)
 
-        return await self._first(ask)
+        return await self._heard(ask)
 
 
 def _tag(name: TagName) -> str:
@@ -206,3 +267,7 @@ def _tag(name: TagName) -> str:
 
 def _content(repository: str, kind: str, digest: Digest) -> str:
     return f"/repositories/{quote(repository)}/{kind}/{digest}"
+
+
+def _since(moved_at: float | None) -> str:
+    return "" if moved_at is None else f"?moved_at={moved_at!r}"

@@ -1,18 +1,22 @@
 """How agents speak to trackers: one announce for all swarms of a host, and metainfo."""
 
+import asyncio
+import time
+from collections import defaultdict
 from collections.abc import Sequence
 
 import msgspec
 
-from octopull.blob.metainfo import METAINFO_BYTES_MAX, Metainfo
-from octopull.blob.start import Start
+from octopull.blob.metainfo import METAINFO_BYTES_MAX, Growing
+from octopull.blob.start import Described, Start
 from octopull.clients import starts
-from octopull.clients.failover import first
+from octopull.clients.failover import first, first_heard
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Corrupt
+from octopull.kernel.errors import Corrupt, Unavailable
 from octopull.kernel.peers import Peer
 from octopull.placement.health import Health
+from octopull.placement.rendezvous import line
 
 STARTS_S = 15.0
 SWARMS_MAX = 1000
@@ -44,29 +48,65 @@ class AnnounceReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrackerClient:
-    """The trackers of one cluster; ``hosts`` are ``host:port``, any of which may be asked."""
+    """The trackers of one cluster; ``hosts`` are ``host:port``.
+
+    Each swarm has a tracker of its own, by its info hash, where its peers meet; while that is
+    away, the next one, the same for all.
+    """
 
     def __init__(self, http: Http, hosts: Sequence[str]) -> None:
         self._http = http
         self._hosts = list(hosts)
         self._health = Health()
 
+    def _line(self, key: str) -> list[str]:
+        return self._health.order(line(key, self._hosts), time.monotonic())
+
     async def announce(self, request: AnnounceRequest) -> AnnounceReply:
-        """Tell of our swarms and hear of peers.
+        """Tell of our swarms and hear of peers; of some alone if not all could be told.
 
         Raises:
             Unavailable: no tracker answers.
 
         """
+        waiting, replies, silent = request.swarms, list[AnnounceReply](), Unavailable("no trackers")
+        for _ in self._hosts:
+            by_host = defaultdict[str, list[SwarmStatus]](list)
+            for swarm in waiting:
+                by_host[self._line(swarm.info_hash)[0]].append(swarm)
+            answers = await asyncio.gather(
+                *(self._announce_at(host, request.peer, told) for host, told in by_host.items())
+            )
+            waiting = []
+            for told, answer in zip(by_host.values(), answers, strict=True):
+                if isinstance(answer, Unavailable):
+                    silent, waiting = answer, [*waiting, *told]
+                else:
+                    replies.append(answer)
+            if not waiting:
+                break
+        if not replies:
+            raise silent
+        return AnnounceReply(
+            interval_s=max(reply.interval_s for reply in replies),
+            swarms={key: peers for reply in replies for key, peers in reply.swarms.items()},
+        )
 
+    async def _announce_at(
+        self, host: str, peer: Peer, swarms: list[SwarmStatus]
+    ) -> AnnounceReply | Unavailable:
         async def ask(host: str) -> AnnounceReply:
+            request = AnnounceRequest(peer=peer, swarms=swarms)
             url = f"http://{host}/announce"
             return await self._http.json("POST", url, AnnounceReply, body=request, timeout_s=5)
 
-        return await first(self._hosts, self._health, ask)
+        try:
+            return await first([host], self._health, ask)
+        except Unavailable as fault:
+            return fault
 
-    async def metainfo(self, namespace: str, digest: Digest) -> Metainfo:
-        """The blob's metainfo.
+    async def metainfo(self, namespace: str, digest: Digest) -> Described:
+        """The blob's metainfo, or as much of it as is known.
 
         Raises:
             NotFound: the cluster lacks it. Unavailable: no tracker, or no origin, answers.
@@ -74,14 +114,28 @@ class TrackerClient:
 
         """
 
-        async def ask(host: str) -> bytes:
-            url = f"http://{host}/namespace/{namespace}/blobs/{digest}/metainfo"
-            return await self._http.bytes("GET", url, bytes_max=METAINFO_BYTES_MAX, timeout_s=35)
+        async def ask(host: str) -> Described:
+            return await starts.describe(self._http, host, namespace, digest)
 
-        metainfo = Metainfo.decode(await first(self._hosts, self._health, ask))
-        if metainfo.digest != digest:
-            raise Corrupt("a tracker sent another blob's metainfo", digest=str(digest))
-        return metainfo
+        return await first(self._line(digest.hex), self._health, ask)
+
+    async def hashes(self, namespace: str, digest: Digest, known: int) -> tuple[Growing, float]:
+        """Hashes of the pieces behind the first ``known``; and when to ask again, in seconds.
+
+        Raises:
+            as ``metainfo``.
+
+        """
+
+        async def ask(host: str) -> tuple[Growing, float]:
+            url = f"http://{host}/namespace/{namespace}/blobs/{digest}/hashes?first={known}"
+            reply = await self._http.call("GET", url, bytes_max=METAINFO_BYTES_MAX, timeout_s=35)
+            return Growing.decode(reply.body), starts.again_s(reply.headers)
+
+        told, again_s = await first(self._line(digest.hex), self._health, ask)
+        if told.digest != digest:
+            raise Corrupt("a tracker sent another blob's hashes", digest=str(digest))
+        return told, again_s
 
     async def starts(self, namespace: str, digests: Sequence[Digest]) -> list[Start]:
         """How to begin with ``digests``; what the tracker can't tell is left out.
@@ -94,7 +148,8 @@ class TrackerClient:
         async def ask(host: str) -> list[Start]:
             return await starts.ask(self._http, host, namespace, digests, STARTS_S)
 
-        return await first(self._hosts, self._health, ask)
+        key = digests[0].hex if digests else ""
+        return await first_heard(self._line(key), self._health, ask)
 
     async def ready(self) -> None:
         """Raises Unavailable when no tracker answers."""

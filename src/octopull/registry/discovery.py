@@ -12,6 +12,7 @@ from octopull.kernel.digest import Digest
 from octopull.oci.listing import Page
 from octopull.oci.manifests import MediaType
 from octopull.registry.headers import VERSION_HEADER
+from octopull.registry.pull_through import staleness
 
 ARTIFACT_TYPE_CHARS_MAX = 256
 
@@ -45,8 +46,8 @@ class Discovery:
         repository = names.repository(request.match_info["repository"])
         page = Page.parse(request.query)
         found = await self._tags.tags(repository, page.count, page.last)
-        link = page.link(f"/v2/{repository}/tags/list", found)
-        return _json({"name": repository, "tags": found}, link)
+        headers = {**page.link(f"/v2/{repository}/tags/list", found.tags), **staleness(found.stale)}
+        return _json({"name": repository, "tags": found.tags}, headers)
 
     async def catalog(self, request: web.Request) -> web.Response:
         """A page of the repositories there are (docker's registry API, "Catalog")."""

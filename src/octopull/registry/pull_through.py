@@ -5,7 +5,6 @@ from collections.abc import Collection
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from octopull.clients.tag_index import Resolution
 from octopull.kernel.errors import Unsupported
 from octopull.oci.upstreams import canonical, split
 
@@ -38,6 +37,6 @@ def naming(upstreams: Collection[str]) -> Middleware:
     return name
 
 
-def staleness(resolution: Resolution) -> dict[str, str]:
+def staleness(reason: str) -> dict[str, str]:
     """The header that tells a client of an old answer (distribution-spec 1.1, "Warnings")."""
-    return {"Warning": '299 - "Response is Stale"'} if resolution.stale else {}
+    return {"Warning": '299 - "Response is Stale"'} if reason else {}

@@ -4,12 +4,13 @@ import asyncio
 
 from aiohttp import web
 
-from octopull.clients.tag_index import TagIndex
 from octopull.http.streams import send_blob
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
 from octopull.kernel.names import TagName
+from octopull.registry.pull_through import staleness
 from octopull.services.agent.blobs import Blobs
+from octopull.services.agent.last_tags import LastTags
 from octopull.storage.disk import DiskStore
 from octopull.transport.node import PeerNode
 
@@ -17,7 +18,7 @@ from octopull.transport.node import PeerNode
 class Api:
     """The handlers; see ``add_to`` for the table of routes."""
 
-    def __init__(self, blobs: Blobs, tags: TagIndex, node: PeerNode, store: DiskStore) -> None:
+    def __init__(self, blobs: Blobs, tags: LastTags, node: PeerNode, store: DiskStore) -> None:
         self._blobs = blobs
         self._tags = tags
         self._node = node
@@ -47,8 +48,8 @@ class Api:
 
     async def tag(self, request: web.Request) -> web.Response:
         """The digest that ``repository:tag`` names, as text."""
-        digest = await self._tags.resolve(TagName.parse(request.match_info["tag"]))
-        return web.Response(text=str(digest))
+        found = await self._tags.resolution(TagName.parse(request.match_info["tag"]))
+        return web.Response(text=str(found.digest), headers=staleness(found.stale))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Drop a blob from this host alone."""
@@ -66,9 +67,9 @@ class Api:
             for entry in entries
         }  # fmt: skip
         for swarm in self._blobs.swarms():
-            engine, layout = swarm.engine, swarm.metainfo.layout
-            blobs[str(swarm.metainfo.digest)] = {
-                "digest": str(swarm.metainfo.digest), "size": layout.size,
+            engine, layout = swarm.engine, swarm.outline.layout
+            blobs[str(swarm.outline.digest)] = {
+                "digest": str(swarm.outline.digest), "size": layout.size,
                 "have_bytes": swarm.have_bytes,
                 "state": "seeding" if engine.complete else "downloading",
                 "connections": engine.connections,

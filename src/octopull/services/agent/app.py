@@ -22,12 +22,14 @@ from octopull.runtime.tasks import Tasks
 from octopull.services.agent.api import Api
 from octopull.services.agent.blobs import Blobs
 from octopull.services.agent.deletions import Deletions
+from octopull.services.agent.last_tags import LastTags
 from octopull.services.agent.preheat import Identity, Preheater
 from octopull.services.agent.preload import Preloads
 from octopull.services.agent.registry_api import RegistryApi
 from octopull.storage import partial
 from octopull.storage.disk import DiskStore
 from octopull.storage.eviction import EvictionPolicy, evict, partials_before_s
+from octopull.storage.hot import HotStore
 from octopull.transport.announcing import Introduction
 from octopull.transport.bandwidth_api import add_bandwidth_routes
 from octopull.transport.node import PeerNode, limits_of
@@ -46,7 +48,8 @@ async def run(
 
     """
     root = Path(config.data)
-    store = await asyncio.to_thread(DiskStore, root)
+    memory = config.cache.memory_bytes_max, config.cache.memory_blob_bytes_max
+    store = await asyncio.to_thread(HotStore, root, *memory)
     async with Http() as http, Tasks() as tasks:
         tracker, tags = TrackerClient(http, config.trackers), TagIndex(http, config.tag_indexes)
         limits = limits_of(config.peer)
@@ -65,9 +68,10 @@ async def run(
             app = application("agent")
             if upstreams := names_of(config.upstreams):
                 app.middlewares.append(naming(upstreams))
-            Api(blobs, tags, node, store).add_to(app)
+            last_tags = LastTags(tags, config.stale_tags_s)
+            Api(blobs, last_tags, node, store).add_to(app)
             deletions = Deletions(tags, blobs, config.deletions_s, root / "deletions.json")
-            RegistryApi(blobs, tags, deletions).add_to(app)
+            RegistryApi(blobs, tags, last_tags, deletions).add_to(app)
             add_bandwidth_routes(app, node.bandwidth)
             tasks.start(_evict(store, blobs, config.cache), "evict")
             tasks.start(deletions.follow(), "follow deletions")
@@ -85,8 +89,8 @@ async def run(
 
 def _status(swarm: Swarm) -> SwarmStatus:
     return SwarmStatus(
-        info_hash=swarm.metainfo.info_hash,
-        digest=str(swarm.metainfo.digest),
+        info_hash=swarm.outline.info_hash,
+        digest=str(swarm.outline.digest),
         namespace=swarm.namespace,
         complete=swarm.engine.complete,
         wants=swarm.engine.wants,
@@ -94,11 +98,7 @@ def _status(swarm: Swarm) -> SwarmStatus:
 
 
 async def _evict(store: DiskStore, blobs: Blobs, cache: CacheSettings) -> None:
-    policy = EvictionPolicy(
-        idle_s=cache.idle_s,
-        high_watermark=cache.high_watermark,
-        low_watermark=cache.low_watermark,
-    )
+    policy = EvictionPolicy.of(cache)
     while True:
         try:
             for digest in await asyncio.to_thread(evict, store, policy, time.time()):

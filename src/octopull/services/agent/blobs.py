@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from octopull.blob.metainfo import Metainfo
-from octopull.blob.start import Inline
+from octopull.blob.start import Described, Inline
 from octopull.clients.fetching import patient
 from octopull.clients.tracker import TrackerClient
 from octopull.http.streams import BlobSource, MemoryBlob
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import (
+    Corrupt,
     Fault,
     NotFound,
     Pending,
@@ -23,9 +24,11 @@ from octopull.kernel.errors import (
 from octopull.observability import logs
 from octopull.runtime.tasks import Tasks
 from octopull.services.agent.download import Download
+from octopull.services.agent.following import follow
 from octopull.services.agent.starts import Starts
 from octopull.storage import partial
-from octopull.storage.disk import BlobFile, DiskStore
+from octopull.storage.blob_file import BlobFile, begun
+from octopull.storage.hot import HotStore
 from octopull.storage.partial import Partial
 from octopull.swarm.limits import SwarmLimits
 from octopull.swarm.messages import Handshake, Reason
@@ -47,7 +50,7 @@ class Blobs:
     """The agent's cache, its downloads (one per digest), and its seeds."""
 
     def __init__(
-        self, store: DiskStore, tracker: TrackerClient, tasks: Tasks, metainfo_wait_s: float,
+        self, store: HotStore, tracker: TrackerClient, tasks: Tasks, metainfo_wait_s: float,
         limits: SwarmLimits,
     ) -> None:  # fmt: skip
         self._store = store
@@ -60,6 +63,20 @@ class Blobs:
         self._downloads: dict[Digest, Download] = {}
         self._starting: dict[Digest, asyncio.Task[Download]] = {}
         self._node: PeerNode | None = None
+        loop = asyncio.get_running_loop()
+
+        def damaged(digest: Digest) -> None:
+            loop.call_soon_threadsafe(self._damaged, digest)
+
+        store.on_damaged = damaged
+
+    def _damaged(self, digest: Digest) -> None:
+        """A blob of the cache is none any more; here nobody wants what is left of it."""
+        self._seeds.close(digest, Reason.SHUTDOWN)
+        download = self._downloads.get(digest)
+        if download is not None and download.committed:
+            download.leave()
+        self._store.aside(digest).unlink(missing_ok=True)
 
     def attach(self, node: PeerNode) -> None:
         """Say which node carries the swarms; once, before the first blob."""
@@ -74,7 +91,7 @@ class Blobs:
         assert self._node is not None
         download = self._downloads.get(theirs.digest)
         if download is not None:
-            same = download.metainfo.info_hash == theirs.info_hash.hex()
+            same = download.outline.info_hash == theirs.info_hash.hex()
             return download.swarm if same else None
         return await self._seeds.answer(self._node, theirs)
 
@@ -89,7 +106,8 @@ class Blobs:
             NotFound: the cluster lacks it. Unavailable: nobody can tell.
 
         """
-        content = self._starts.content(digest)
+        pending = self._starts.content(digest)
+        content = self._store.content(digest) if pending is None else pending
         if content is not None:
             return len(content)
         try:
@@ -97,7 +115,7 @@ class Blobs:
         except NotFound:
             if digest in self._downloads:
                 return self._downloads[digest].size
-            return (await self._metainfo(namespace, digest)).layout.size
+            return (await self._metainfo(namespace, digest)).outline.layout.size
 
     @asynccontextmanager
     async def open(self, namespace: str, digest: Digest) -> AsyncIterator[BlobSource]:
@@ -121,9 +139,21 @@ class Blobs:
         if content is not None:
             return MemoryBlob(content)
         try:
-            return await asyncio.to_thread(self._store.open, digest)
+            return await self._stored(digest)
         except NotFound:
-            return await self._begin(namespace, digest)
+            pass
+        except Corrupt:
+            log.warning("cache.damaged", digest=digest.short)
+            await self._leave(digest)
+        return await self._begin(namespace, digest)
+
+    async def _stored(self, digest: Digest) -> BlobFile | MemoryBlob:
+        taken = await self._store.get(digest)
+        if isinstance(taken, bytes):
+            return MemoryBlob(taken)
+        if taken.size:
+            await begun(taken)
+        return taken
 
     async def _begin(self, namespace: str, digest: Digest) -> BlobFile | MemoryBlob | Download:
         """A blob that is not here: in memory if it is small, else on its way."""
@@ -135,7 +165,7 @@ class Blobs:
         if start is None:
             # It may have reached the disk since we looked.
             with contextlib.suppress(NotFound):
-                return await asyncio.to_thread(self._store.open, digest)
+                return await self._stored(digest)
         return await self._download(namespace, digest, start)
 
     async def read(self, namespace: str, digest: Digest, bytes_max: int) -> bytes:
@@ -187,20 +217,24 @@ class Blobs:
         """
         self._seeds.close(digest, Reason.SHUTDOWN)
         pending = self._starts.forget(digest)
-        download = self._downloads.get(digest)
-        if download is not None and download.whole:
-            with contextlib.suppress(Fault):
-                await download.wait()  # What never reached the store need not leave it.
-            download.leave()
-            await download.closed()
+        await self._leave(digest)
         try:
             await asyncio.to_thread(self._store.delete, digest)
         except NotFound:
             if not pending:
                 raise
 
+    async def _leave(self, digest: Digest) -> None:
+        """Seed a blob no longer, if it is whole."""
+        download = self._downloads.get(digest)
+        if download is not None and download.whole:
+            with contextlib.suppress(Fault):
+                await download.wait()  # What never reached the store need not leave it.
+            download.leave()
+            await download.closed()
+
     async def _download(
-        self, namespace: str, digest: Digest, metainfo: Metainfo | None
+        self, namespace: str, digest: Digest, described: Described | None
     ) -> Download:
         """The download of ``digest``, started if there is none; shared by all who ask."""
         while (current := self._downloads.get(digest)) is not None:
@@ -214,7 +248,7 @@ class Blobs:
                 raise Unavailable("too many downloads at once", most=DOWNLOADS_MAX)
             # Shared: one caller that leaves must not take the others' download with it.
             starting = asyncio.get_running_loop().create_task(
-                self._start(namespace, digest, metainfo)
+                self._start(namespace, digest, described)
             )
             self._starting[digest] = starting
             starting.add_done_callback(lambda task: self._started(digest, task))
@@ -231,14 +265,16 @@ class Blobs:
         under_way = sum(not download.committed for download in self._downloads.values())
         return under_way + len(self._starting)
 
-    async def _start(self, namespace: str, digest: Digest, metainfo: Metainfo | None) -> Download:
+    async def _start(self, namespace: str, digest: Digest, described: Described | None) -> Download:
         assert self._node is not None
-        if metainfo is None:
-            metainfo = await self._metainfo(namespace, digest)
-        opened = await asyncio.to_thread(Partial.open, self._store, metainfo)
-        download = Download(self._node, opened, metainfo, namespace, self._limits)
+        if described is None:
+            described = await self._metainfo(namespace, digest)
+        opened = await asyncio.to_thread(Partial.open, self._store, described)
+        download = Download(self._node, opened, described, namespace, self._limits)
         self._downloads[digest] = download
         download.start(self._tasks, self._ended)
+        if not isinstance(described, Metainfo):
+            self._tasks.start(follow(download, self._tracker), f"follow {digest.short}")
         return download
 
     def _ended(self, download: Download) -> None:
@@ -249,7 +285,7 @@ class Blobs:
 
     async def _seed_on(self, download: Download) -> None:
         """A finished download seeds until it is idle; the blob is pinned for as long."""
-        digest = download.metainfo.digest
+        digest = download.outline.digest
         try:
             if download.failure is None:
                 with await asyncio.to_thread(self._store.open, digest):
@@ -269,7 +305,7 @@ class Blobs:
             partial.remove(self._store, digest)
         return gone
 
-    async def _metainfo(self, namespace: str, digest: Digest) -> Metainfo:
+    async def _metainfo(self, namespace: str, digest: Digest) -> Described:
         """From a tracker, waiting for one to come up for as long as the config says.
 
         Raises:
@@ -278,7 +314,7 @@ class Blobs:
 
         """
 
-        async def ask() -> Metainfo:
+        async def ask() -> Described:
             return await self._tracker.metainfo(namespace, digest)
 
         until, pause_s = time.monotonic() + self._metainfo_wait_s, RETRY_S

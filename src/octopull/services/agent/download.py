@@ -5,15 +5,16 @@ import functools
 import random
 from collections.abc import Callable
 
-from octopull.blob.metainfo import Metainfo
+from octopull.blob.metainfo import Growing, Metainfo
+from octopull.blob.start import Described
 from octopull.kernel import bitfield
-from octopull.kernel.errors import Fault, Unavailable
+from octopull.kernel.errors import Corrupt, Fault, Unavailable
 from octopull.kernel.units import MIB
 from octopull.observability import logs
 from octopull.runtime.tasks import Tasks
 from octopull.storage.partial import Partial
 from octopull.swarm.engine import Engine
-from octopull.swarm.events import Sought
+from octopull.swarm.events import Learnt, Sought
 from octopull.swarm.limits import SwarmLimits
 from octopull.swarm.messages import Goodbye, Reason
 from octopull.transport.node import PeerNode
@@ -33,10 +34,11 @@ class Download:
     """
 
     def __init__(
-        self, node: PeerNode, partial: Partial, metainfo: Metainfo, namespace: str,
+        self, node: PeerNode, partial: Partial, described: Described, namespace: str,
         limits: SwarmLimits,
     ) -> None:  # fmt: skip
-        self.metainfo = metainfo
+        self.outline = outline = described.outline
+        self.namespace = namespace
         self._partial = partial
         self._news = asyncio.Event()
         self._waiters: list[asyncio.Future[None]] = []
@@ -52,22 +54,23 @@ class Download:
         make = functools.partial(
             Engine,
             me=node.me.id,
-            layout=metainfo.layout,
+            layout=outline.layout,
             have=partial.have,
             limits=limits,
             salt=random.getrandbits(64),
             zone=node.me.zone,
+            provable=None if isinstance(described, Metainfo) else described.known,
         )
         self.swarm = Swarm(
-            engine=make(), metainfo=metainfo, namespace=namespace, store=partial,
+            engine=make(), outline=outline, namespace=namespace, store=partial,
             host=node, changed=self._tell_news,
-            journal=node.journals.open(metainfo.digest, make.keywords),
+            journal=node.journals.open(outline.digest, make.keywords),
         )  # fmt: skip
 
     @property
     def size(self) -> int:
         """Bytes of the whole blob."""
-        return self.metainfo.layout.size
+        return self.outline.layout.size
 
     @property
     def fd(self) -> int:
@@ -82,7 +85,7 @@ class Download:
                 await self._run()
             except Fault as fault:
                 self._failure = fault
-                log.warning("download.failed", digest=self.metainfo.digest.short,
+                log.warning("download.failed", digest=self.outline.digest.short,
                             reason=str(fault))  # fmt: skip
             except asyncio.CancelledError:
                 self._failure = Unavailable("shutting down")
@@ -90,13 +93,13 @@ class Download:
             except Exception as error:
                 # Top of the task: without a failure every reader would wait for ever.
                 self._failure = Unavailable("the download failed inside the agent")
-                log.exception("download.broke", digest=self.metainfo.digest.short,
+                log.exception("download.broke", digest=self.outline.digest.short,
                               reason=repr(error))  # fmt: skip
             finally:
                 self._tell_news()
                 ended(self)
 
-        tasks.start(work(), f"download {self.metainfo.digest.short}")
+        tasks.start(work(), f"download {self.outline.digest.short}")
 
     @property
     def failure(self) -> Fault | None:
@@ -105,7 +108,7 @@ class Download:
 
     async def _run(self) -> None:
         self.swarm.start()
-        layout, engine = self.metainfo.layout, self.swarm.engine
+        layout, engine = self.outline.layout, self.swarm.engine
         hashed = -1
         while not engine.complete or hashed < layout.size:
             self._news.clear()
@@ -121,7 +124,7 @@ class Download:
         self._tell_news()
         await self._in_thread(self._partial.commit)
         self._committed = True
-        log.info("blob.pulled", digest=self.metainfo.digest.short, bytes=layout.size)
+        log.info("blob.pulled", digest=self.outline.digest.short, bytes=layout.size)
 
     async def _in_thread(self, work: Callable[..., None], *arguments: object) -> None:
         """Run ``work`` in a thread that ``close`` waits for, whatever becomes of the caller."""
@@ -149,7 +152,7 @@ class Download:
             Fault: the download failed.
 
         """
-        layout = self.metainfo.layout
+        layout = self.outline.layout
         piece = layout.piece_at(offset)
         last = layout.count - 1
         reader, self._next_reader = self._next_reader, self._next_reader + 1
@@ -203,6 +206,39 @@ class Download:
     def committed(self) -> bool:
         """Whether the blob is in the store."""
         return self._committed
+
+    # Hashes that come while the blob's origin is still fetching it.
+
+    @property
+    def known(self) -> int:
+        """Pieces whose hashes are known, counted from the first."""
+        return self._partial.known
+
+    @property
+    def over(self) -> bool:
+        """Whether no more hashes are of use."""
+        return self.closing or self._whole or self._failure is not None
+
+    async def learn(self, told: Growing) -> None:
+        """More hashes.
+
+        Raises:
+            Corrupt: they are of a blob of another size, or cut in other pieces.
+
+        """
+        if told.outline != self.outline:
+            raise Corrupt("the blob has changed its size", digest=str(told.digest))
+        before, count = self.known, self.outline.layout.count
+        self._partial.learn(told.first, told.piece_hashes)
+        if self.known > before:
+            self.swarm.tell(Learnt(self.known))
+        if before < count == self.known:
+            await self._in_thread(self._partial.seal)
+
+    def fail(self, fault: Fault) -> None:
+        """The blob will not come."""
+        self.swarm.failure = fault
+        self._tell_news()
 
     def leave(self) -> None:
         """Seed no longer than now."""

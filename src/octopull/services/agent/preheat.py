@@ -4,7 +4,6 @@ Nobody can call an agent, which listens on its own host alone; so it asks (decis
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from octopull.placement.heartbeats import (
     Progress,
     State,
 )
-from octopull.runtime.tasks import Tasks
+from octopull.runtime.tasks import Tasks, happens
 from octopull.services.agent.blobs import Blobs
 from octopull.services.agent.fetching import Fetching
 
@@ -95,9 +94,7 @@ class Preheater:
             except Fault as fault:
                 log.info("heartbeat.failed", host=host, reason=str(fault))
             working = any(job.state is State.WORKING for job in self._jobs.values())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(pause_s, BUSY_S) if working else pause_s):
-                    await self._news[host].wait()
+            await happens(self._news[host], min(pause_s, BUSY_S) if working else pause_s)
             pause_s = self._me.heartbeat_s
 
     async def _tell(self, host: str) -> None:

@@ -18,14 +18,18 @@ from octopull.registry.headers import about, not_modified, unchanged
 from octopull.registry.pull_through import staleness
 from octopull.services.agent.blobs import Blobs
 from octopull.services.agent.deletions import Deletions
+from octopull.services.agent.last_tags import LastTags
 
 
 class RegistryApi:
     """The handlers; see ``add_to`` for the table of routes."""
 
-    def __init__(self, blobs: Blobs, tags: TagIndex, deletions: Deletions) -> None:
+    def __init__(
+        self, blobs: Blobs, tags: TagIndex, last_tags: LastTags, deletions: Deletions
+    ) -> None:
         self._blobs = blobs
         self._tags = tags
+        self._last_tags = last_tags
         self._deletions = deletions
 
     def add_to(self, app: web.Application) -> None:
@@ -55,7 +59,7 @@ class RegistryApi:
         self._blobs.expect(repository, [one.digest for one in manifest.references])
         headers = {
             **about(digest),
-            **staleness(found),
+            **staleness(found.stale),
             "Content-Type": manifest.media_type.value,
             "Content-Length": str(len(content)),
         }
@@ -86,7 +90,7 @@ class RegistryApi:
 
     async def _resolve(self, repository: str, reference: Digest | str) -> Resolution:
         if isinstance(reference, str):
-            return await self._tags.resolution(TagName(repository, reference))
+            return await self._last_tags.resolution(TagName(repository, reference))
         await self._check(repository, reference)
         return Resolution(reference)
 

@@ -93,7 +93,7 @@ class Starts:
         for one in found:
             if isinstance(one, Inline):
                 self._add(one)
-            else:
+            elif isinstance(one, Metainfo):
                 self._metainfo.put(one.digest, one, len(one.piece_hashes) * 32)
         return {one.digest: one for one in found}
 

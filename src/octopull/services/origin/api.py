@@ -12,17 +12,23 @@ from collections.abc import Iterator, Sequence
 from aiohttp import web
 
 from octopull.blob import start
+from octopull.blob.metainfo import Growing
+from octopull.blob.start import Described, Start
 from octopull.clients.starts import REPLY_BYTES_MAX, read_request
+from octopull.http import queries
 from octopull.http.server import json_answer
-from octopull.http.streams import send_blob
+from octopull.http.streams import MemoryBlob, send_blob
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import InvalidRange, NotFound
+from octopull.kernel.errors import Corrupt, InvalidRange, NotFound
 from octopull.kernel.names import namespace as checked_namespace
-from octopull.kernel.peers import Peer
 from octopull.services.origin.copies import Copies
-from octopull.services.origin.uploads import receive
-from octopull.storage.disk import DiskStore
-from octopull.storage.uploads import Uploads
+from octopull.services.origin.refresh import Refresh
+from octopull.services.origin.ring import Ring
+from octopull.services.origin.uploads import Taker, receive
+from octopull.services.origin.write_back import WriteBack
+from octopull.storage.blob_file import BlobFile, begun
+from octopull.storage.hot import HotStore
+from octopull.transport.node import PeerNode
 
 OFFSET_HEADER = "Octopull-Offset"
 _START = re.compile(r"(?:bytes )?(\d{1,15})-\d*(?:/.*)?", re.ASCII)
@@ -32,13 +38,17 @@ class Api:
     """The handlers; see ``add_to`` for the table of routes."""
 
     def __init__(
-        self, store: DiskStore, uploads: Uploads, copies: Copies, me: Peer, blob_bytes_max: int
-    ) -> None:
+        self, store: HotStore, taker: Taker, ring: Ring, copies: Copies, refresh: Refresh,
+        write_back: WriteBack, node: PeerNode,
+    ) -> None:  # fmt: skip
         self._store = store
-        self._uploads = uploads
+        self._refresh = refresh
+        self._write_back = write_back
+        self._uploads = taker.uploads
+        self._taker = taker
+        self._ring = ring
         self._copies = copies
-        self._me = me
-        self._blob_bytes_max = blob_bytes_max
+        self._node = node
 
     def add_to(self, app: web.Application) -> None:
         """Register every route."""
@@ -50,6 +60,7 @@ class Api:
                 web.get("/blobs/{digest}/locations", self.locations),
                 web.put(f"/internal{blob}", self.take_copy),
                 web.get(f"{blob}/metainfo", self.metainfo),
+                web.get(f"{blob}/hashes", self.hashes),
                 web.post("/namespace/{namespace:.+}/starts", self.starts),
                 *(
                     route
@@ -69,35 +80,85 @@ class Api:
 
     async def peer(self, _: web.Request) -> web.Response:
         """Where this origin listens for peers."""
-        return json_answer(self._me)
+        return json_answer(self._node.me)
 
     async def locations(self, request: web.Request) -> web.Response:
         """The digest's owners, in the header ``Origin-Locations``."""
-        owners = self._copies.owners(_digest(request))
+        owners = self._ring.owners(_digest(request))
         return web.Response(headers={"Origin-Locations": ",".join(owners)})
 
     async def blob(self, request: web.Request) -> web.StreamResponse:
-        """The bytes, whole or by range."""
+        """The bytes, whole or by range; of a blob on its way, as they come."""
         digest = _digest(request)
-        with await asyncio.to_thread(self._store.open, digest) as blob:
-            headers = {"Content-Type": "application/octet-stream"}
+        headers = {"Content-Type": "application/octet-stream"}
+        try:
+            blob = await self._stored(digest, for_head=request.method == "HEAD")
+        except NotFound:
+            if "whole" in request.query:
+                raise
+            return await send_blob(request, self._refresh.arrival(digest), headers)
+        if isinstance(blob, bytes):
+            return await send_blob(request, MemoryBlob(blob), headers)
+        with blob:
             return await send_blob(request, blob, headers)
 
+    async def _stored(self, digest: Digest, *, for_head: bool) -> bytes | BlobFile:
+        """The blob, of which the first bytes are proven.
+
+        Raises:
+            NotFound: it isn't here, or not as it was pushed: another origin may have it.
+
+        """
+        # A push may rest on what a HEAD says: that the disk has the blob, not memory alone.
+        if for_head:
+            return await asyncio.to_thread(self._store.open, digest)
+        try:
+            blob = await self._store.get(digest)
+            if isinstance(blob, BlobFile) and blob.size:
+                await begun(blob)
+        except Corrupt as fault:
+            raise NotFound("no such blob here", digest=str(digest)) from fault
+        return blob
+
     async def metainfo(self, request: web.Request) -> web.Response:
-        """The encoded metainfo."""
-        metainfo = await asyncio.to_thread(self._store.metainfo, _digest(request))
-        return web.Response(body=metainfo.encode(), content_type="application/octet-stream")
+        """The encoded start, which is never the blob itself."""
+        digest = _digest(request)
+        found: Described
+        try:
+            found = await asyncio.to_thread(self._store.metainfo, digest)
+        except NotFound:
+            found = self._refresh.arrival(digest).described()
+        return web.Response(body=start.encode(found), content_type="application/octet-stream")
+
+    async def hashes(self, request: web.Request) -> web.Response:
+        """Hashes of the pieces from ``first`` on, as far as they are known."""
+        digest, first = _digest(request), queries.number(request, "first", 0)
+        try:
+            metainfo = await asyncio.to_thread(self._store.metainfo, digest)
+            first = min(first, metainfo.layout.count)
+            found = Growing(metainfo.outline, first, metainfo.piece_hashes[first:])
+        except NotFound:
+            found = self._refresh.arrival(digest).growing(first)
+        return web.Response(body=found.encode(), content_type="application/octet-stream")
 
     async def starts(self, request: web.Request) -> web.Response:
         """How to begin with each of several blobs; those that aren't here are left out."""
         digests = read_request(await request.read())
-        body = await asyncio.to_thread(self._starts, digests)
+        arriving = [start.encode(one) for one in self._arriving(digests)]
+        body = await asyncio.to_thread(self._starts, digests, arriving)
         return web.Response(body=body, content_type="application/octet-stream")
 
-    def _starts(self, digests: Sequence[Digest]) -> bytes:
+    def _arriving(self, digests: Sequence[Digest]) -> Iterator[Start]:
+        for digest in digests:
+            with contextlib.suppress(NotFound):
+                yield self._refresh.arrival(digest).described()
+
+    def _starts(self, digests: Sequence[Digest], arriving: Sequence[bytes]) -> bytes:
         def found() -> Iterator[bytes]:
+            yield from arriving
             for digest in digests:
-                with contextlib.suppress(NotFound):
+                # What the disk has damaged another origin may have.
+                with contextlib.suppress(NotFound, Corrupt):
                     yield start.encode(self._store.start(digest))
 
         return start.join(found(), REPLY_BYTES_MAX)
@@ -112,7 +173,7 @@ class Api:
         """Add the body at the session's end."""
         session = request.match_info["session"]
         size = await receive(
-            request.content, self._uploads, session, _offset(request), self._blob_bytes_max
+            request.content, self._uploads, session, _offset(request), self._taker.size_max
         )
         return web.Response(status=204, headers={OFFSET_HEADER: str(size)})
 
@@ -136,7 +197,9 @@ class Api:
             # A repeated commit, whose first answer was lost or lacked a quorum.
             if await asyncio.to_thread(self._store.keep, digest, lone=lone) is None:
                 raise
-        await self._copies.spread(_namespace(request), digest, lone=lone)
+        namespace = _namespace(request)
+        async with self._write_back.owing(namespace, digest):
+            await self._copies.spread(namespace, digest, lone=lone)
         return web.Response(status=201)
 
     async def rewind(self, request: web.Request) -> web.Response:
@@ -153,15 +216,11 @@ class Api:
     async def take_copy(self, request: web.Request) -> web.Response:
         """Take a blob from another origin; durable before the answer."""
         digest, lone = _digest(request), "lone" in request.query
-        _namespace(request)
+        namespace = _namespace(request)
         if await asyncio.to_thread(self._store.keep, digest, lone=lone) is None:
-            session = await asyncio.to_thread(self._uploads.start)
-            try:
-                await receive(request.content, self._uploads, session, 0, self._blob_bytes_max)
-                await asyncio.to_thread(self._uploads.commit, session, digest, lone=lone)
-            finally:
-                with contextlib.suppress(NotFound):
-                    await asyncio.to_thread(self._uploads.abort, session)
+            await self._taker.take(request.content, digest, lone=lone)
+        async with self._write_back.owing(namespace, digest, there="backed" in request.query):
+            pass
         return web.Response(status=201)
 
 

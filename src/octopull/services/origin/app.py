@@ -1,14 +1,21 @@
 """Wires an origin: store, upload sessions, ring, seeds, and its HTTP API."""
 
 import asyncio
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
+
+from aiohttp import web
 
 from octopull.backends import registry
-from octopull.config.services import OriginConfig
+from octopull.backends.opening import opened
+from octopull.backends.registry_blobs import upstream_blobs
+from octopull.config.services import Listen, OriginConfig
 from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
+from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault
 from octopull.kernel.peers import PeerKind
 from octopull.observability import logs
@@ -16,14 +23,27 @@ from octopull.runtime.identity import peer_id
 from octopull.runtime.tasks import Tasks
 from octopull.services.origin.api import Api
 from octopull.services.origin.books import Books
+from octopull.services.origin.caching import Caching
 from octopull.services.origin.collecting import CollectionApi
 from octopull.services.origin.copies import Copies
-from octopull.services.origin.refresh import Refresh, Ring
+from octopull.services.origin.fetch import Fetcher
+from octopull.services.origin.inventory import Inventory
+from octopull.services.origin.leaving import Leaving
+from octopull.services.origin.refresh import Refresh
 from octopull.services.origin.refresh_api import RefreshApi
+from octopull.services.origin.repair import Repair
+from octopull.services.origin.ring import Ring
+from octopull.services.origin.scrub import Scrub
+from octopull.services.origin.sources import Sources
+from octopull.services.origin.uploads import Taker
+from octopull.services.origin.write_back import WriteBack
+from octopull.services.origin.write_back_api import WriteBackApi
 from octopull.storage.disk import DiskStore
+from octopull.storage.hot import HotStore
+from octopull.storage.task_queue import TaskQueue
 from octopull.storage.uploads import Uploads
 from octopull.swarm.limits import Announces, Seeding
-from octopull.swarm.messages import Handshake
+from octopull.swarm.messages import Handshake, Reason
 from octopull.transport.bandwidth_api import add_bandwidth_routes
 from octopull.transport.node import PeerNode, limits_of
 from octopull.transport.seeds import Seeds
@@ -31,6 +51,12 @@ from octopull.transport.swarm import Swarm
 
 log = logs.get("origin")
 EXPIRE_EVERY_S = 600.0
+
+
+class Routes(Protocol):
+    """Some of the paths that an origin serves."""
+
+    def add_to(self, app: web.Application) -> None: ...
 
 
 async def run(
@@ -43,38 +69,84 @@ async def run(
 
     """
     root = Path(config.data)
-    store = await asyncio.to_thread(DiskStore, root)
+    memory = config.cache.memory_bytes_max, config.cache.memory_blob_bytes_max
+    store = await asyncio.to_thread(HotStore, root, *memory)
     books = await asyncio.to_thread(Books, root / "books")
     uploads = Uploads(store)
     seeds = Seeds(store, limits_of(config.peer, Announces.NO, Seeding.SPARING))
 
     async def find(theirs: Handshake) -> Swarm | None:
-        return await seeds.answer(node, theirs)
+        swarm = await seeds.answer(node, theirs)
+        if swarm is None:
+            refresh.want(theirs.namespace, theirs.digest)
+        return swarm
 
     node = PeerNode(config.peer, peer_id(root), PeerKind.ORIGIN, find, None)
     async with (
         Http() as http,
         registry.connected(config.upstreams) as upstreams,
-        node,
+        opened(config.backends) as backends,
+        TaskQueue(root / "write-back.sqlite") as queue,
         Tasks() as tasks,
     ):
         name = config.name or f"{config.listen.host}:{config.listen.port}"
-        hosts = config.origins or [name]
-        copies = Copies(http, store, hosts, name, config.replicas)
-        refresh = Refresh(
-            store, uploads, copies, upstreams, Ring(hosts, name), http, tasks,
-            config.blob_bytes_max,
-        )  # fmt: skip
-        app = application("origin")
-        Api(store, uploads, copies, node.me, config.blob_bytes_max).add_to(app)
-        CollectionApi(store, books).add_to(app)
-        RefreshApi(refresh).add_to(app)
-        add_bandwidth_routes(app, node.bandwidth)
-        tasks.start(_expire(uploads, config.upload_idle_s), "expire uploads")
-        async with serve(app, "origin", config.listen) as listening:
-            started(listening.with_peer(node.me.port))
-            await stop.wait()
-        seeds.close_all()
+        ring = Ring(config.origins or [name], name, config.replicas, config.weights)
+        copies = Copies(http, store, ring)
+        sources = Sources(
+            {one: upstream_blobs(upstream) for one, upstream in upstreams.items()}, backends.of
+        )
+        grow = functools.partial(seeds.grow, node)
+        fetcher = Fetcher(store, uploads, grow, config.blob_bytes_max)
+        refresh = Refresh(store, fetcher, copies, sources, ring, http, tasks)
+        write_back = WriteBack(queue, store, ring, sources, config.backends, config.write_back)
+        await write_back.start(tasks)
+        leaving = Leaving(write_back, store, copies, refresh, sources)
+        taker = Taker(uploads, config.blob_bytes_max)
+        inventory = Inventory(store, ring, write_back)
+        repair = Repair(http, store, taker, ring, inventory, write_back, config.repair)
+        for title, work in {
+            "repair": repair.run(),
+            "scrub": _scrub(config, store, seeds, repair).run(),
+            "evict": Caching(store, leaving, config.cache).run(),
+            "expire uploads": _expire(uploads, config.upload_idle_s),
+        }.items():
+            tasks.start(work, title)
+        apis: list[Routes] = [
+            Api(store, taker, ring, copies, refresh, write_back, node), inventory,
+            CollectionApi(store, books, leaving, write_back), RefreshApi(refresh),
+            WriteBackApi(write_back),
+        ]  # fmt: skip
+        async with node:
+            await _serve(apis, node, config.listen, started, stop)
+            seeds.close_all()
+
+
+async def _serve(
+    apis: Sequence[Routes], node: PeerNode, listen: Listen,
+    started: Callable[[Listening], None], stop: asyncio.Event,
+) -> None:  # fmt: skip
+    app = application("origin")
+    for api in apis:
+        api.add_to(app)
+    add_bandwidth_routes(app, node.bandwidth)
+    async with serve(app, "origin", listen) as listening:
+        started(listening.with_peer(node.me.port))
+        await stop.wait()
+
+
+def _scrub(config: OriginConfig, store: DiskStore, seeds: Seeds, repair: Repair) -> Scrub:
+    loop = asyncio.get_running_loop()
+
+    def damaged(digest: Digest) -> None:
+        seeds.close(digest, Reason.SHUTDOWN)
+        repair.soon()
+
+    def found(digest: Digest) -> None:
+        loop.call_soon_threadsafe(damaged, digest)
+
+    # Also whoever asks for a blob may find it damaged, in some thread.
+    store.on_damaged = found
+    return Scrub(store, config.scrub_bytes_per_s)
 
 
 async def _expire(uploads: Uploads, idle_s: float) -> None:

@@ -18,21 +18,25 @@ from octopull.http import queries
 from octopull.http.server import json_answer
 from octopull.kernel import documents, names
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Misuse
 from octopull.observability import logs, metrics
 from octopull.services.origin.books import Books
-from octopull.storage.disk import DiskStore
+from octopull.services.origin.leaving import Leaving
+from octopull.services.origin.write_back import WriteBack
+from octopull.storage.disk import NS_PER_S, DiskStore
 
 log = logs.get("origin")
 _COLLECT = msgspec.json.Decoder(CollectRequest)
-NS_PER_S = 1_000_000_000
 
 
 class CollectionApi:
     """The handlers; see ``add_to`` for the table of routes."""
 
-    def __init__(self, store: DiskStore, books: Books) -> None:
+    def __init__(
+        self, store: DiskStore, books: Books, leaving: Leaving, write_back: WriteBack
+    ) -> None:
         self._store = store
+        self._leaving = leaving
+        self._write_back = write_back
         self._books = books
 
     def add_to(self, app: web.Application) -> None:
@@ -41,6 +45,7 @@ class CollectionApi:
             [
                 web.post("/namespace/{namespace:.+}/keep", self.keep),
                 web.delete("/namespace/{namespace:.+}/blobs/{digest}", self.release),
+                web.post("/internal/condemned", self.condemn),
                 web.get("/books", self.books),
                 web.get("/blobs", self.untouched),
                 web.post("/collect", self.collect),
@@ -48,18 +53,29 @@ class CollectionApi:
         )
 
     async def keep(self, request: web.Request) -> web.Response:
-        """Touch the blobs that are here, and answer their sizes in bytes."""
-        names.namespace(request.match_info["namespace"])
+        """Touch the blobs that are here, and answer their sizes in bytes.
+
+        Who names a book is about to record a manifest of the namespace that refers to them.
+        """
+        namespace = names.namespace(request.match_info["namespace"])
         digests = read_digests(await request.read(), "such a question", DIGESTS_MAX)
         book = request.headers.get(BOOK_HEADER, "")
 
-        def keep() -> dict[str, int]:
+        def keep() -> dict[Digest, int]:
             if book:
                 self._books.add(book)
             sizes = ((digest, self._store.keep(digest)) for digest in digests)
-            return {str(digest): size for digest, size in sizes if size is not None}
+            return {digest: size for digest, size in sizes if size is not None}
 
-        return json_answer(await asyncio.to_thread(keep))
+        kept = await asyncio.to_thread(keep)
+        if book:
+            await self._write_back.owe(namespace, kept)
+        return json_answer({str(digest): size for digest, size in kept.items()})
+
+    async def condemn(self, request: web.Request) -> web.Response:
+        """Another origin will delete blobs from backends; answers which of them are here."""
+        digests = read_digests(await request.read(), "such a question", DIGESTS_MAX)
+        return json_answer([str(digest) for digest in await self._leaving.condemn(digests)])
 
     async def release(self, request: web.Request) -> web.Response:
         """Let a blob that was pushed for its own sake be collected when nothing refers to it."""
@@ -78,7 +94,8 @@ class CollectionApi:
         after = request.query.get("after")
         behind = None if after is None else Digest.parse(after)
         before_ns = self._store.now_ns() - int(untouched_s * NS_PER_S)
-        page = await asyncio.to_thread(self._store.untouched, before_ns, behind, _count(request))
+        count = queries.number(request, "n", DIGESTS_MAX, DIGESTS_MAX, least=1)
+        page = await asyncio.to_thread(self._store.untouched, before_ns, behind, count)
         blobs = [StoredBlob(digest=str(digest), size=size) for digest, size in page]
         return json_answer(Untouched(before_ns=before_ns, blobs=blobs))
 
@@ -88,6 +105,7 @@ class CollectionApi:
         digests = parse_digests(asked.digests, DIGESTS_MAX)
         self._books.check_alone(request.headers.get(BOOK_HEADER, ""))
         before_ns = min(asked.before_ns, self._store.now_ns())
+        sentence = await self._leaving.sentence(digests)
 
         def collect() -> dict[str, int]:
             sizes = ((digest, self._store.collect(digest, before_ns)) for digest in digests)
@@ -97,12 +115,5 @@ class CollectionApi:
         metrics.BLOBS_COLLECTED.inc(len(gone))
         metrics.BYTES_COLLECTED.inc(sum(gone.values()))
         log.info("blobs.collected", asked=len(digests), gone=len(gone), bytes=sum(gone.values()))
+        await self._leaving.collected(map(Digest.parse, gone), sentence)
         return json_answer(gone)
-
-
-def _count(request: web.Request) -> int:
-    text = request.query.get("n", str(DIGESTS_MAX))
-    number = text.isascii() and text.isdecimal() and len(text) <= len(str(DIGESTS_MAX))
-    if not number or not 1 <= int(text) <= DIGESTS_MAX:
-        raise Misuse("n is a number of blobs", most=DIGESTS_MAX)
-    return int(text)

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from octopull.clients.keeping import condemn
 from octopull.clients.origin import replica_url
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault, Unavailable
 from octopull.observability import logs, metrics
-from octopull.placement.rendezvous import owners
-from octopull.storage.disk import BlobFile, DiskStore
+from octopull.services.origin.ring import Ring
+from octopull.storage.blob_file import BlobFile
+from octopull.storage.disk import DiskStore
 
 log = logs.get("origin")
 COPY_IDLE_S = 30.0
@@ -17,53 +19,61 @@ READ_BYTES = 1024 * 1024
 
 
 class Copies:
-    """Spreads blobs over the ring ``hosts``, of which this origin is ``name``."""
+    """Spreads blobs over ``ring``."""
 
-    def __init__(
-        self, http: Http, store: DiskStore, hosts: Sequence[str], name: str, replicas: int
-    ) -> None:
+    def __init__(self, http: Http, store: DiskStore, ring: Ring) -> None:
         self._http = http
         self._store = store
-        self._hosts = list(hosts)
-        self._name = name
-        self._replicas = min(replicas, len(hosts))
+        self._ring = ring
+        self._replicas = min(ring.replicas, len(ring.hosts))
 
     @property
     def quorum(self) -> int:
         """Copies without which a push is not acknowledged: a majority of the replicas."""
         return self._replicas // 2 + 1
 
-    def owners(self, digest: Digest) -> list[str]:
-        """The hosts that should hold ``digest``, best first."""
-        return owners(digest, self._hosts, self._replicas)
-
-    async def spread(self, namespace: str, digest: Digest, *, lone: bool = False) -> None:
+    async def spread(
+        self, namespace: str, digest: Digest, *, lone: bool = False, backed: bool = False
+    ) -> None:
         """Copy a blob of this store until its owners have it, or else the next in line.
 
-        Of a ``lone`` blob all copies are lone.
+        Of a ``lone`` blob all copies are lone. A ``backed`` one is elsewhere already, so that
+        nobody writes it back.
 
         Raises:
             Unavailable: fewer than ``quorum`` hosts hold it durably.
 
         """
-        line = owners(digest, self._hosts, len(self._hosts))
+        mark = "lone" if lone else "backed" if backed else ""
+        line = self._ring.line(digest)
         chosen, spare = line[: self._replicas], line[self._replicas :]
         outcomes = await asyncio.gather(
-            *(self._copy(host, namespace, digest, lone) for host in chosen)
+            *(self._copy(host, namespace, digest, mark) for host in chosen)
         )
         copies = sum(outcomes)
         for host in spare:
             if copies >= self._replicas:
                 break
-            copies += await self._copy(host, namespace, digest, lone)
+            copies += await self._copy(host, namespace, digest, mark)
         if copies < self.quorum:
             raise Unavailable("too few origins took a copy", copies=copies, quorum=self.quorum)
 
-    async def _copy(self, host: str, namespace: str, digest: Digest, lone: bool) -> int:  # noqa: FBT001 - handed on
+    async def condemn_elsewhere(self, digests: Sequence[Digest]) -> set[Digest]:
+        """Let no other origin rely on backends having ``digests``; those that one has.
+
+        Raises:
+            Unavailable: not all others answer.
+
+        """
+        others = (condemn(self._http, host, digests) for host in self._ring.others)
+        found = await asyncio.gather(*others)
+        return set().union(*found)
+
+    async def _copy(self, host: str, namespace: str, digest: Digest, mark: str) -> int:
         """1 if ``host`` holds the blob durably afterwards, else 0."""
-        if host == self._name:
+        if host == self._ring.name:
             return 1
-        url = replica_url(host, namespace, digest, lone=lone)
+        url = replica_url(host, namespace, digest, mark)
         try:
             blob = await asyncio.to_thread(self._store.open, digest)
             with blob:

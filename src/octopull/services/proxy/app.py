@@ -40,7 +40,12 @@ async def run(
     async with Http() as http, Tasks() as tasks:
         upstreams = names_of(config.upstreams)
         origins = OriginCluster(
-            http, config.origins, config.replicas, upstreams=upstreams, patience_s=SILENCE_S
+            http,
+            config.origins,
+            config.replicas,
+            upstreams=upstreams,
+            patience_s=SILENCE_S,
+            weights=config.weights,
         )
         tags = TagIndex(http, config.tag_indexes)
         app = application("proxy")

@@ -1,11 +1,12 @@
 """Manifests through the proxy (distribution-spec 1.1, end-3, end-7 and end-9)."""
 
+import math
 from collections.abc import Sequence
 
 from aiohttp import web
 
 from octopull.clients.origin import OriginCluster
-from octopull.clients.tag_index import Resolution, TagIndex
+from octopull.clients.tag_index import KEPT_HEADER, MOVED_AT_HEADER, Resolution, TagIndex
 from octopull.http.streams import read_manifest
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
@@ -46,7 +47,11 @@ class ManifestsApi:
                 await self._origins.stat(repository, digest)
                 return not_modified(digest)
             content = await self._origins.read(repository, digest, MANIFEST_BYTES_MAX)
-            headers = {**about(digest), **staleness(found), "Content-Type": media_type_of(content)}
+            headers = {
+                **about(digest),
+                **staleness(found.stale),
+                "Content-Type": media_type_of(content),
+            }
         except (NotFound, TooLarge, InvalidManifest, Unsupported) as fault:
             raise targets.no_manifest() from fault
         return web.Response(body=content, headers=headers)
@@ -65,13 +70,15 @@ class ManifestsApi:
         if not digest.proves(content):
             raise InvalidDigest("the manifest has another digest", claimed=str(digest))
         await self._check_references(repository, manifest)
-        await self._origins.push(repository, digest, content)
-        await self._tags.record(repository, digest, tags)
+        await self._origins.uploads.push(repository, digest, content)
+        moved = await self._tags.record(repository, digest, tags, _moved_at(request))
         headers = {**about(digest), "Location": f"/v2/{repository}/manifests/{digest}"}
         if manifest.subject is not None:
             headers["OCI-Subject"] = str(manifest.subject)
         if tags and isinstance(reference, Digest):
             headers["OCI-Tag"] = ", ".join(tags)
+        if not moved:
+            headers[KEPT_HEADER] = "true"
         return web.Response(status=201, headers=headers)
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -79,12 +86,14 @@ class ManifestsApi:
         repository, reference = targets.manifest(request)
         try:
             if isinstance(reference, Digest):
-                await self._tags.delete_manifest(repository, reference)
+                done = await self._tags.delete_manifest(repository, reference, _moved_at(request))
             else:
-                await self._tags.delete_tag(TagName(repository, reference))
+                name = TagName(repository, reference)
+                done = await self._tags.delete_tag(name, _moved_at(request))
         except NotFound as fault:
             raise targets.no_manifest() from fault
-        return web.Response(status=202, headers=VERSION_HEADER)
+        kept = {} if done else {KEPT_HEADER: "true"}
+        return web.Response(status=202, headers={**VERSION_HEADER, **kept})
 
     async def _resolve(self, repository: str, reference: Digest | str) -> Resolution:
         if isinstance(reference, str):
@@ -107,3 +116,19 @@ def _tags(reference: Digest | str, also: Sequence[str]) -> list[str]:
         raise Misuse("too many tags in one push", most=TAGS_MAX)
     named = [reference] if isinstance(reference, str) else []
     return list(dict.fromkeys([*named, *(names.tag(tag) for tag in also)]))
+
+
+def _moved_at(request: web.Request) -> float | None:
+    """When a change was made that another cluster tells of; None if a client makes it now.
+
+    Raises:
+        Misuse: that is no time.
+
+    """
+    try:
+        at = float(request.headers.get(MOVED_AT_HEADER, "0"))
+    except ValueError:
+        at = math.nan
+    if not 0 <= at < math.inf:
+        raise Misuse(f"{MOVED_AT_HEADER} is a number of seconds")
+    return at or None

@@ -34,7 +34,7 @@ class Window:
 
 
 class Prefetcher:
-    """Asks the origins for everything, which makes them fetch what is an upstream's."""
+    """Has the origins fetch everything that is elsewhere."""
 
     def __init__(self, origins: OriginCluster, tags: TagIndex) -> None:
         self._origins = origins
@@ -85,6 +85,6 @@ class Prefetcher:
 
     async def _hold(self, repository: str, digest: Digest) -> None:
         try:
-            await self._origins.stat(repository, digest)
+            await self._origins.hold(repository, digest)
         except NotFound as fault:
             raise NotFound(f"no origin has {digest}, which the image refers to") from fault

@@ -40,10 +40,10 @@ class UploadsApi:
         # A digest that can't be one is told before any byte is sent.
         whole = request.query.get("digest")
         if whole is None:
-            token = await self._origins.start_upload(repository)
+            token = await self._origins.uploads.start(repository)
             return self._accepted(repository, token, 0)
         digest = Digest.parse(whole)
-        async with self._origins.upload(repository) as token:
+        async with self._origins.uploads.opened(repository) as token:
             await self._receive(request, repository, token, 0)
             await self._commit(repository, token, digest)
         return _created(repository, digest)
@@ -55,7 +55,10 @@ class UploadsApi:
         try:
             digest = Digest.parse(query["mount"])
             if "from" in query:
-                await self._repositories.keep(names.repository(query["from"]), digest)
+                source = names.repository(query["from"])
+                await self._repositories.keep(source, digest)
+                # Where it is kept elsewhere, that need not be where this repository's blobs are.
+                await self._origins.hold(source, digest)
             elif digest not in await self._origins.keep(repository, [digest]):
                 return None
         except (NotFound, InvalidDigest, InvalidName):
@@ -64,7 +67,7 @@ class UploadsApi:
         return digest
 
     async def _commit(self, repository: str, token: str, digest: Digest) -> None:
-        await self._origins.commit(repository, token, digest)
+        await self._origins.uploads.commit(repository, token, digest)
         await self._repositories.pushed(repository, digest)
 
     async def patch(self, request: web.Request) -> web.Response:
@@ -97,7 +100,7 @@ class UploadsApi:
         """Where to resume."""
         repository, token = _session(request)
         try:
-            size = await self._origins.upload_size(repository, token)
+            size = await self._origins.uploads.size(repository, token)
         except NotFound as fault:
             raise _unknown() from fault
         return web.Response(status=204, headers=_progress(repository, token, size))
@@ -106,7 +109,7 @@ class UploadsApi:
         """Cancel."""
         repository, token = _session(request)
         try:
-            await self._origins.abort(repository, token)
+            await self._origins.uploads.abort(repository, token)
         except NotFound as fault:
             raise _unknown() from fault
         return web.Response(status=204, headers=VERSION_HEADER)
@@ -121,12 +124,12 @@ class UploadsApi:
             await self._receive(request, repository, token, offset)
         except BaseException:
             with contextlib.suppress(Fault):
-                await self._origins.rewind(repository, token, offset)
+                await self._origins.uploads.rewind(repository, token, offset)
             raise
 
     async def _offset(self, request: web.Request, repository: str, token: str) -> int:
         header = request.headers.get("Content-Range")
-        size = await self._origins.upload_size(repository, token)
+        size = await self._origins.uploads.size(repository, token)
         if header is None:
             return size
         span = parse_content_range(header)
@@ -138,11 +141,13 @@ class UploadsApi:
 
     async def _receive(self, request: web.Request, repository: str, token: str, offset: int) -> int:
         body = request.content.iter_chunked(CHUNK_BYTES)
-        return await self._origins.append(repository, token, offset, body, request.content_length)
+        return await self._origins.uploads.append(
+            repository, token, offset, body, request.content_length
+        )
 
     async def _out_of_order(self, repository: str, token: str, fault: InvalidRange) -> web.Response:
         """416, and where to go on."""
-        size = await self._origins.upload_size(repository, token)
+        size = await self._origins.uploads.size(repository, token)
         error = {"code": "BLOB_UPLOAD_INVALID", "message": str(fault), "detail": {}}
         return web.json_response(
             {"errors": [error]}, status=416, headers=_progress(repository, token, size)

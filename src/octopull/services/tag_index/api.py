@@ -1,35 +1,44 @@
 """The tag index's HTTP API; the paths of tags and lists are Kraken's."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from aiohttp import web
 
 from octopull.clients.origin import OriginCluster
-from octopull.clients.tag_index import STALE_HEADER
+from octopull.clients.tag_index import KEPT_HEADER, OPERATION_HEADER, STALE_HEADER
+from octopull.http import queries
 from octopull.http.server import json_answer
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse, NotFound
 from octopull.kernel.names import TagName
+from octopull.replication.moves import check_at
 from octopull.services.tag_index import references
+from octopull.services.tag_index.followed_tags import FollowedTags
 from octopull.services.tag_index.pushes import Pushes
+from octopull.services.tag_index.repositories import Repositories
 from octopull.services.tag_index.store import TagStore
-from octopull.services.tag_index.upstream_tags import UpstreamTags
+from octopull.services.tag_index.tag_write_back import TagWriteBack
 
 PAGE_MAX = 10_000
-NUMBER_DIGITS_MAX = 15
+NUMBER_MAX = 10**15 - 1
 REASON_CHARS_MAX = 200
+OPERATION_CHARS_MAX = 64
 
 
 class Api:
     """The handlers; see ``add_to`` for the table of routes."""
 
     def __init__(
-        self, store: TagStore, origins: OriginCluster, pushes: Pushes, upstream_tags: UpstreamTags
-    ) -> None:
+        self, store: TagStore, origins: OriginCluster, pushes: Pushes, followed: FollowedTags,
+        repositories: Repositories, write_back: TagWriteBack,
+    ) -> None:  # fmt: skip
         self._store = store
-        self._upstream_tags = upstream_tags
+        self._followed = followed
+        self._repositories = repositories
+        self._write_back = write_back
         self._origins = origins
         self._pushes = pushes
 
@@ -52,56 +61,65 @@ class Api:
                 web.delete(f"{repository}/blobs/{{digest}}", self.delete_blob),
                 web.get(f"{repository}/deletions/{{digest}}", self.deleted),
                 web.get("/deletions", self.deletions),
+                web.get("/write-back", self.progress),
             ]
         )
 
     async def put(self, request: web.Request) -> web.Response:
         """Record a manifest and let the tag stand for it, if all it leads to is there."""
         name = _tag(request)
-        return await self._record(name.repository, _digest(request), [name.tag])
+        return await self._record(request, name.repository, _digest(request), [name.tag])
 
     async def get(self, request: web.Request) -> web.Response:
         """The tag's digest, as text."""
-        name, headers = _tag(request), {"Cache-Control": "no-store"}
-        if self._upstream_tags.covers(name.repository):
-            found = await self._upstream_tags.resolve(name)
-            if found.stale:
-                headers[STALE_HEADER] = _header(found.stale)
-            return web.Response(text=str(found.digest), headers=headers)
-        digest = await asyncio.to_thread(self._store.get, name)
-        return web.Response(text=str(digest), headers=headers)
+        found = await self._followed.resolve(_tag(request))
+        headers = {"Cache-Control": "no-store", **_staleness(found.stale)}
+        return web.Response(text=str(found.digest), headers=headers)
 
     async def delete_tag(self, request: web.Request) -> web.Response:
         """Forget the tag."""
-        await asyncio.to_thread(self._store.delete_tag, _tag(request))
-        return web.Response(status=202)
+        name = _tag(request)
+        told = await self._repositories.delete_tag(name, _moved_at(request), _operation(request))
+        return await self._deleted(name.repository, told)
 
     async def record(self, request: web.Request) -> web.Response:
         """Record a manifest and move the tags ``tag`` to it, if all it leads to is there."""
         tags = [names.tag(tag) for tag in request.query.getall("tag", [])]
-        return await self._record(_repository(request), _digest(request), tags)
+        return await self._record(request, _repository(request), _digest(request), tags)
 
-    async def _record(self, repository: str, digest: Digest, tags: Sequence[str]) -> web.Response:
+    async def _record(
+        self, request: web.Request, repository: str, digest: Digest, tags: Sequence[str]
+    ) -> web.Response:
+        moved_at, operation = _moved_at(request), _operation(request)
         with self._pushes.one():
             pushed, *below = await references.walk(self._origins, repository, digest)
-            await asyncio.to_thread(self._store.record, repository, pushed, below, tags)
+            moved = await asyncio.to_thread(
+                self._store.record, repository, pushed, below, tags, moved_at, operation
+            )
+        if not moved:
+            return web.Response(headers={KEPT_HEADER: "true"})
+        await self._write_back.told(repository, [*tags, str(digest)])
         return web.Response()
 
     async def holds(self, request: web.Request) -> web.Response:
-        """Whether the repository holds the manifest: 200, else 404.
-
-        Of upstreams nobody knows all manifests, so theirs may be there.
-        """
+        """Whether the repository holds the manifest, or may: 200, else 404."""
         repository, digest = _repository(request), _digest(request)
-        may_be = self._upstream_tags.covers(repository)
-        if not may_be and not await asyncio.to_thread(self._store.holds, repository, digest):
+        if not await self._repositories.holds(repository, digest):
             raise NotFound("no such manifest", repository=repository, digest=str(digest))
         return web.Response()
 
     async def delete_manifest(self, request: web.Request) -> web.Response:
         """Forget a manifest and the tags on it."""
         repository, digest = _repository(request), _digest(request)
-        await asyncio.to_thread(self._store.delete_manifest, repository, digest)
+        told = await self._repositories.delete_manifest(
+            repository, digest, _moved_at(request), _operation(request)
+        )
+        return await self._deleted(repository, told)
+
+    async def _deleted(self, repository: str, told: Sequence[str]) -> web.Response:
+        if not told:
+            return web.Response(status=202, headers={KEPT_HEADER: "true"})
+        await self._write_back.told(repository, told)
         return web.Response(status=202)
 
     async def blob_pushed(self, request: web.Request) -> web.Response:
@@ -125,14 +143,20 @@ class Api:
 
     async def deletions(self, request: web.Request) -> web.Response:
         """The feed of deletions behind ``after``."""
-        after = _number(request, "after", 0)
+        after = queries.number(request, "after", 0, NUMBER_MAX)
         epoch = request.query.get("epoch", "")
         return json_answer(await asyncio.to_thread(self._store.deletions.after, epoch, after))
 
+    async def progress(self, _: web.Request) -> web.Response:
+        """How much the stores have yet to be told, and what ails them."""
+        return json_answer(await self._write_back.progress())
+
     async def tags(self, request: web.Request) -> web.Response:
         """A page of a repository's tags."""
-        repository = _repository(request)
-        return json_answer(await asyncio.to_thread(self._store.tags, repository, *_page(request)))
+        found, stale = await self._repositories.tags(_repository(request), *_page(request))
+        answer = json_answer(found)
+        answer.headers.update(_staleness(stale))
+        return answer
 
     async def list(self, request: web.Request) -> web.Response:
         """A page of ``repository:tag`` names that begin with the prefix."""
@@ -155,9 +179,23 @@ class Api:
         )
 
 
-def _header(reason: str) -> str:
-    """``reason`` as a header may hold it."""
-    return " ".join(reason.encode("ascii", "replace").decode().split())[:REASON_CHARS_MAX]
+def _staleness(reason: str) -> dict[str, str]:
+    """The header that says why an answer may be old, as far as a header may hold it."""
+    told = " ".join(reason.encode("ascii", "replace").decode().split())[:REASON_CHARS_MAX]
+    return {STALE_HEADER: told} if told else {}
+
+
+def _operation(request: web.Request) -> str:
+    """What its sender calls it, if it may have sent it before.
+
+    Raises:
+        Misuse: no name of an operation.
+
+    """
+    name = request.headers.get(OPERATION_HEADER, "")
+    if len(name) > OPERATION_CHARS_MAX:
+        raise Misuse("an operation's name is too long", most=OPERATION_CHARS_MAX)
+    return name
 
 
 def _tag(request: web.Request) -> TagName:
@@ -172,12 +210,12 @@ def _digest(request: web.Request) -> Digest:
     return Digest.parse(request.match_info["digest"])
 
 
+def _moved_at(request: web.Request) -> float | None:
+    """When a change was made that another cluster tells of; None if a client makes it now."""
+    at = queries.seconds(request, "moved_at", 0.0)
+    return check_at(at, time.time()) if at else None
+
+
 def _page(request: web.Request) -> tuple[int, str]:
-    return min(_number(request, "n", PAGE_MAX), PAGE_MAX), request.query.get("last", "")
-
-
-def _number(request: web.Request, name: str, default: int) -> int:
-    text = request.query.get(name, str(default))
-    if not text.isascii() or not text.isdecimal() or len(text) > NUMBER_DIGITS_MAX:
-        raise Misuse(f"{name} is a number")
-    return int(text)
+    count = queries.number(request, "n", PAGE_MAX, NUMBER_MAX)
+    return min(count, PAGE_MAX), request.query.get("last", "")

@@ -1,10 +1,16 @@
 """Wires a tag index: its store, the origins it asks, and its HTTP API."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from aiohttp import web
+
 from octopull.backends import registry
+from octopull.backends.tag_opening import opened_tags
 from octopull.clients.keeping import OriginBlobs
 from octopull.clients.origin import OriginCluster
 from octopull.config.services import TagIndexConfig
@@ -12,13 +18,40 @@ from octopull.config.upstreams import names_of
 from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
+from octopull.kernel.names import TagName
+from octopull.replication.rules_file import RulesFile
 from octopull.runtime.tasks import Tasks
+from octopull.services.tag_index.agreement import Agreement
+from octopull.services.tag_index.agreement_api import AgreementApi
 from octopull.services.tag_index.api import Api
 from octopull.services.tag_index.collecting import CollectionApi
 from octopull.services.tag_index.collector import Collector, collect_every
+from octopull.services.tag_index.followed_tags import FollowedTags
+from octopull.services.tag_index.listings import Listings
+from octopull.services.tag_index.outbox import MESSAGES_BYTES_MAX
 from octopull.services.tag_index.pushes import Pushes
+from octopull.services.tag_index.replication import Replication
+from octopull.services.tag_index.replication_api import ReplicationApi
+from octopull.services.tag_index.repositories import Repositories
+from octopull.services.tag_index.sharing import lead_by_turns, shared
 from octopull.services.tag_index.store import TagStore
-from octopull.services.tag_index.upstream_tags import UpstreamTags
+from octopull.services.tag_index.tag_sources import TagSources
+from octopull.services.tag_index.tag_write_back import TagWriteBack
+
+PATIENCE_S = 60.0
+"""How long replication waits for a sign that a blob is on its way from a backend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What a tag index answers from: its store, where tags come from besides, and who gets copies."""
+
+    store: TagStore
+    sources: TagSources
+    rules: RulesFile
+
+
+Lead = Callable[[Tasks], Awaitable[None]]
 
 
 async def run(
@@ -28,35 +61,87 @@ async def run(
 
     Raises:
         Unavailable: the address or the data folder can't be had.
+        Misuse: the file of rules for replication is wrong.
 
     """
-    store = await asyncio.to_thread(TagStore, Path(config.data) / "repositories.sqlite")
-    try:
+    rules = await asyncio.to_thread(RulesFile, config.replication)
+    async with (
+        Http() as http,
+        registry.connected(config.upstreams) as upstreams,
+        opened_tags(config.tag_backends) as backends,
+        _opened(config, TagSources(upstreams, backends), rules) as book,
+        shared(config, http, book.store) as sharing,
+        Tasks() as tasks,
+    ):
+        # Whoever comes to lead goes by the rules as they are then.
+        tasks.start(rules.follow(), "follow the rules")
+        app = application("tag_index", body_bytes_max=MESSAGES_BYTES_MAX)
+        checks = [OriginCluster(http, config.origins, config.replicas).ready]
+        lead = _add_to(app, config, http, book, sharing, tasks)
+        if sharing is not None:
+            api = AgreementApi(sharing, http, Path(config.data))
+            api.add_to(app)
+            checks.append(api.ready)
         async with (
-            Http() as http,
-            registry.connected(config.upstreams) as upstreams,
-            Tasks() as tasks,
+            # Collecting ends before pushes that are under way are broken off.
+            serve(app, "tag_index", config.listen, checks) as listening,
+            Tasks() as leading,
         ):
-            origins = OriginCluster(http, config.origins, config.replicas, store.book)
-            pushes = Pushes()
-            sources = [OriginBlobs(http, host, store.book) for host in origins.hosts]
-            collector = Collector(store, pushes, sources)
-            fetching = OriginCluster(
-                http, config.origins, config.replicas, upstreams=names_of(config.upstreams)
-            )
-            tags = UpstreamTags(store, fetching, origins, upstreams, tasks)
-            app = application("tag_index")
-            Api(store, origins, pushes, tags).add_to(app)
-            CollectionApi(collector, config.gc).add_to(app)
-            async with (
-                serve(app, "tag_index", config.listen, [origins.ready]) as listening,
-                # Collecting ends before pushes that are under way are broken off.
-                Tasks() as collecting,
-            ):
-                if config.gc.every_s > 0:
-                    again = collect_every(collector, config.gc.every_s, config.gc.grace_s)
-                    collecting.start(again, "collect garbage")
-                started(listening)
-                await stop.wait()
+            if sharing is None:
+                await lead(leading)
+            else:
+                leading.start(lead_by_turns(sharing, book.store, lead), "lead")
+            started(listening)
+            await stop.wait()
+
+
+def _add_to(
+    app: web.Application, config: TagIndexConfig, http: Http, book: Book,
+    sharing: Agreement | None, tasks: Tasks,
+) -> Lead:  # fmt: skip
+    """Register all that a tag index answers; returns what starts what one alone must do."""
+    store, sources = book.store, book.sources
+    cluster = partial(OriginCluster, http, config.origins, config.replicas, weights=config.weights)
+    upstreams = names_of(config.upstreams)
+    origins = cluster(store.book)
+    pushes = Pushes()
+    confirm = None if sharing is None else sharing.current
+    blobs = [OriginBlobs(http, host, store.book) for host in origins.hosts]
+    collector = Collector(store, pushes, blobs, confirm)
+    followed = FollowedTags(store, cluster(upstreams=upstreams), origins, sources, tasks)
+    listings = Listings(tasks)
+
+    def told(name: TagName) -> None:
+        followed.changed(name)
+        listings.told(name)
+
+    write_back = TagWriteBack(store, sources, told, confirm)
+    patient = cluster(upstreams=upstreams, patience_s=PATIENCE_S)
+    replication = Replication(store, book.rules, patient, confirm)
+    repositories = Repositories(store, sources, listings)
+    Api(store, origins, pushes, followed, repositories, write_back).add_to(app)
+    CollectionApi(collector, config.gc).add_to(app)
+    ReplicationApi(replication).add_to(app)
+
+    async def lead(tasks: Tasks) -> None:
+        followed.forget()
+        listings.forget()
+        await write_back.start(tasks)
+        await replication.start(tasks)
+        if config.gc.every_s > 0:
+            again = collect_every(collector, config.gc.every_s, config.gc.grace_s)
+            tasks.start(again, "collect garbage")
+
+    return lead
+
+
+@asynccontextmanager
+async def _opened(
+    config: TagIndexConfig, sources: TagSources, rules: RulesFile
+) -> AsyncIterator[Book]:
+    path = Path(config.data) / "repositories.sqlite"
+    store = await asyncio.to_thread(TagStore, path, sources.lane_of, rules.remotes_of)
+    try:
+        yield Book(store, sources, rules)
     finally:
         store.close()

@@ -2,11 +2,11 @@
 
 from contextlib import aclosing
 
-import msgspec
 from aiohttp import web
 
 from octopull.config.services import GRACE_S_MAX, GcSettings
 from octopull.http import queries
+from octopull.http.server import json_lines, write_line
 from octopull.services.tag_index.collector import Collector
 
 
@@ -24,12 +24,12 @@ class CollectionApi:
     async def collect(self, request: web.Request) -> web.StreamResponse:
         """Collect; if whoever asked goes away, the collection ends after its page."""
         grace_s = queries.seconds(request, "grace_s", self._settings.grace_s, GRACE_S_MAX)
-        dry_run = request.query.get("dry_run", "0") not in {"0", ""}
-        response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        dry_run = queries.flag(request, "dry_run")
+        response = json_lines()
         async with aclosing(self._collector.collect(grace_s=grace_s, dry_run=dry_run)) as lines:
             async for line in lines:
                 if not response.prepared:
                     # Not before the first line: refusals come instead of it, with a status.
                     await response.prepare(request)
-                await response.write(msgspec.json.encode(line) + b"\n")
+                await write_line(response, line)
         return response

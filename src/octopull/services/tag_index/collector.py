@@ -11,7 +11,14 @@ So a blob that a push keeps is either touched since T (4) or recorded when 3 ask
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Sequence,
+)  # fmt: skip
 from contextlib import contextmanager
 
 from octopull.clients.collection import Ended, Line, Looked, Swept
@@ -26,9 +33,17 @@ log = logs.get("collector")
 
 
 class Collector:
-    """Collects at ``origins``, one collection at a time."""
+    """Collects at ``origins``, one collection at a time.
 
-    def __init__(self, store: TagStore, pushes: Pushes, origins: Sequence[OriginBlobs]) -> None:
+    ``confirm``, where several tag indexes share the book, raises Unavailable if another leads by
+    now, which may have recorded what this one takes for garbage.
+    """
+
+    def __init__(
+        self, store: TagStore, pushes: Pushes, origins: Sequence[OriginBlobs],
+        confirm: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:  # fmt: skip
+        self._confirm = confirm
         self._store = store
         self._pushes = pushes
         self._origins = list(origins)
@@ -64,7 +79,7 @@ class Collector:
     async def _check_alone(self) -> None:
         for origin in self._origins:
             try:
-                others = set(await origin.books()) - {self._store.book}
+                others = set(await origin.books()) - {self._store.book()}
             except Unavailable:
                 continue  # Nothing will be taken from it, then.
             if others:
@@ -102,6 +117,8 @@ class Collector:
         while True:
             before_ns, page = await origin.untouched(grace_s, after, DIGESTS_MAX)
             await settled(self._pushes.under_way())
+            if self._confirm is not None:
+                await self._confirm()
             listed = dict(page)
             garbage = await asyncio.to_thread(self._store.unreferenced, list(listed))
             gone = {digest: listed[digest] for digest in garbage}

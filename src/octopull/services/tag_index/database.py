@@ -1,16 +1,28 @@
-"""The tag index's SQLite file: its tables, and transactions that are durable when they return."""
+"""The tag index's SQLite file: its tables, and transactions that are durable when they return.
+
+Where several tag indexes share one book, a transaction is only rehearsed here: what it ran is
+undone, and counts once the others have it, too, and all run it in the same order (as in rqlite,
+whose log also holds statements). Values are bound before, so that it does the same everywhere.
+"""
 
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from octopull.kernel.errors import Unavailable
+from octopull.services.tag_index import left_uploads, statements, tag_moves
+from octopull.services.tag_index.statements import Change, Statement
+from octopull.storage import sqlite, task_table
 
 Row = tuple[Any, ...]
+OPERATIONS_KEPT_S = 3600.0
+"""No client repeats itself for longer."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS book (epoch TEXT NOT NULL) STRICT;
@@ -20,6 +32,7 @@ CREATE TABLE IF NOT EXISTS tags (
     tag TEXT NOT NULL,
     digest TEXT NOT NULL,
     moved_at REAL NOT NULL,
+    store TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (repository, folded, tag)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS tags_of_manifests ON tags (repository, digest);
@@ -50,6 +63,28 @@ CREATE TABLE IF NOT EXISTS deletions (
     changed_at REAL NOT NULL,
     UNIQUE (repository, digest)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS operations (
+    name TEXT PRIMARY KEY,
+    done_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS operations_by_age ON operations (done_at);
+CREATE TABLE IF NOT EXISTS applied (at INTEGER NOT NULL, term INTEGER NOT NULL) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The last change of the shared log that the book has, and its term."""
+
+    index: int
+    term: int
+
+
+Replicate = Callable[[Change, int], None]
+"""Returns once ``apply`` was called with the change, which was rehearsed on what was applied then.
+
+Raises:
+    Unavailable: nobody knows whether it counts.
 """
 
 
@@ -58,22 +93,42 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._turn = threading.RLock()
+        """Held from a change's rehearsal until it is applied."""
         self._lock = threading.RLock()
+        self._replicate: Replicate | None = None
+        self._change: list[Statement] | None = None
         try:
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
+            self._db = sqlite.connect(path, any_thread=True)
+            self._add_tables()
         except sqlite3.Error as error:
             raise Unavailable(f"cannot open the tags in {path}: {error}") from error
+        self._name()
         self.epoch = self._epoch()
+        """Names this book's history, so that a follower of another one begins anew."""
 
-    def _epoch(self) -> str:
-        """Names this file's history, so that a follower of another one begins anew."""
+    def _add_tables(self) -> None:
+        """Give a file what it lacks, which an older version wrote or one that knew no backends."""
+        schemas = _SCHEMA, task_table.SCHEMA, tag_moves.SCHEMA, left_uploads.SCHEMA
+        self._db.executescript("".join(schemas))
+        columns = [row[1] for row in self._db.execute("PRAGMA table_info(tags)")]
+        if "store" not in columns:
+            self._db.execute("ALTER TABLE tags ADD COLUMN store TEXT NOT NULL DEFAULT ''")
+
+    def _name(self) -> None:
         with self.transaction():
             if not self.read("SELECT epoch FROM book"):
                 self.run("INSERT INTO book VALUES (?)", os.urandom(8).hex())
-            return str(self.read("SELECT epoch FROM book")[0][0])
+            if not self.read("SELECT at FROM applied"):
+                self.run("INSERT INTO applied VALUES (0, 0)")
+
+    def _epoch(self) -> str:
+        return str(self.read("SELECT epoch FROM book")[0][0])
+
+    def set_epoch(self) -> None:
+        """Have all that share the book know its history by the same name."""
+        self.run("UPDATE book SET epoch = ?", self.epoch)
 
     def read(self, statement: str, *values: object) -> list[Row]:
         """All rows of a query."""
@@ -82,27 +137,133 @@ class Database:
 
     def run(self, statement: str, *values: object) -> int:
         """Change rows, by itself or within a ``transaction``; returns how many."""
-        with self._guarded():
+        with self._changing() as change:
+            change.append((statement, [values]))
             return self._db.execute(statement, values).rowcount
 
     def run_many(self, statement: str, rows: Sequence[Row]) -> None:
         """Change rows, once for each of ``rows``; within a ``transaction``."""
-        with self._guarded():
+        with self._changing() as change:
+            change.append((statement, list(rows)))
             self._db.executemany(statement, rows)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All that is run within counts, durably, or nothing."""
+    def _changing(self) -> Iterator[list[Statement]]:
+        with self._turn:
+            if self._change is not None:
+                with self._guarded():
+                    yield self._change
+                return
+            with self.transaction() as change:
+                yield change
+
+    @contextmanager
+    def transaction(self) -> Iterator[list[Statement]]:
+        """All that is run within counts, durably, or nothing.
+
+        Raises:
+            Unavailable: the disk does not keep it, or too few of the other tag indexes answer.
+
+        """
+        with self._turn:
+            with self._guarded(), sqlite.transaction(self._db, kept=self._replicate is None):
+                rehearsed_on = 0 if self._replicate is None else self.applied().index
+                change = self._change = []
+                try:
+                    yield change
+                finally:
+                    self._change = None
+            if self._replicate is not None and change:
+                self._replicate(change, rehearsed_on)
+
+    def repeated(self, operation: str) -> bool:
+        """Whether the operation of that name was done before; from now on it was.
+
+        Within a transaction: whoever got no answer may ask again, and it happens once.
+        """
+        if not operation:
+            return False
+        if self.read("SELECT 1 FROM operations WHERE name = ?", operation):
+            return True
+        now_s = time.time()
+        self.run("DELETE FROM operations WHERE done_at < ?", now_s - OPERATIONS_KEPT_S)
+        self.run("INSERT INTO operations VALUES (?, ?)", operation, now_s)
+        return False
+
+    # One book for several tag indexes.
+
+    def share(self, replicate: Replicate) -> None:
+        """From now on changes count once they were given to ``replicate``."""
+        self._replicate = replicate
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was ever kept here."""
+        tables = "tags", "manifests", "deletions", "tasks"
+        return not any(self.read(f"SELECT 1 FROM {one} LIMIT 1") for one in tables)  # noqa: S608 - our own words
+
+    def applied(self) -> Applied:
+        """Which of the shared log's changes the book has."""
+        return Applied(*self.read("SELECT at, term FROM applied")[0])
+
+    def apply(self, changes: Sequence[Change], until: Applied) -> None:
+        """Run ``changes``, the last of which is ``until``, unless that was done before."""
+        with self._guarded(), statements.nothing_else(self._db):
+            known = self.applied().index - (until.index - len(changes))
+            if known < 0:
+                raise Unavailable("the book lacks changes that came before", missing=-known)
+            if known >= len(changes):
+                return
+            with sqlite.transaction(self._db):
+                for change in changes[known:]:
+                    for statement, rows in change:
+                        self._db.executemany(statement, rows)
+                self._db.execute("UPDATE applied SET at = ?, term = ?", (until.index, until.term))
+            self.epoch = self._epoch()
+
+    def copy(self, path: Path) -> Applied:
+        """Write the book to a new file; returns up to where it goes. Others go on meanwhile."""
+        try:
+            with closing(sqlite3.connect(self.path)) as reader:
+                reader.execute("VACUUM INTO ?", (str(path),))
+            with closing(sqlite3.connect(path)) as copied:
+                return Applied(*copied.execute("SELECT at, term FROM applied").fetchone())
+        except sqlite3.Error as error:
+            raise Unavailable(f"the book can't be copied: {error}") from error
+
+    def found(self) -> None:
+        """Be the first entry of a shared log."""
+        self._set_applied(1, 0)
+
+    def leave(self) -> None:
+        """Belong to no shared log any more."""
+        self._set_applied(0, 0)
+
+    def _set_applied(self, index: int, term: int) -> None:
         with self._guarded():
-            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("UPDATE applied SET at = ?, term = ?", (index, term))
+
+    def replace(self, path: Path, until: Applied) -> Applied:
+        """Be what a file holds that ``copy`` wrote, which goes up to ``until``.
+
+        Raises:
+            Unavailable: it is none, or damaged.
+
+        """
+        with self._guarded():
+            source = sqlite3.connect(path)
             try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                # SQLite has done so by itself if the disk is full, say.
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+                if source.execute("PRAGMA quick_check").fetchall() != [("ok",)]:
+                    raise Unavailable("a tag index sent a damaged book")
+                found = source.execute("SELECT at, term FROM applied").fetchone()
+                if Applied(*found) != until:
+                    raise Unavailable("a tag index sent another book than it said")
+                source.backup(self._db)
+            finally:
+                source.close()
+            self._add_tables()
+            self.epoch = self._epoch()
+            return self.applied()
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -24,9 +24,12 @@ class Deletions:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def add(self, repository: str, digest: Digest) -> None:
-        """The digest no longer exists in ``repository``; within a transaction or by itself."""
-        self._put(repository, digest, DELETED)
+    def add(self, repository: str, digest: Digest, at: float | None = None) -> None:
+        """The digest no longer exists in ``repository``; within a transaction or by itself.
+
+        ``at`` is when a client deleted it, wherever that was (seconds since the epoch); None: now.
+        """
+        self._put(repository, digest, DELETED, at)
 
     def restore(self, repository: str, digests: Sequence[Digest]) -> None:
         """The digests exist in ``repository`` (again), if they were deleted there."""
@@ -68,11 +71,11 @@ class Deletions:
         end = int(rows[-1][0]) if rows else since
         return Changes(epoch=self._db.epoch, seq=end, changes=changes)
 
-    def _put(self, repository: str, digest: Digest, state: str) -> None:
+    def _put(self, repository: str, digest: Digest, state: str, at: float | None = None) -> None:
         self._db.run(
             "INSERT OR REPLACE INTO deletions (repository, digest, state, changed_at) "
             "VALUES (?, ?, ?, ?)",
-            repository, str(digest), state, time.time(),
+            repository, str(digest), state, time.time() if at is None else at,
         )  # fmt: skip
 
     def prune(self) -> None:

@@ -3,43 +3,37 @@
 A manifest is *recorded* in each repository it was pushed to, until it is deleted there. The
 edges from manifests to what they refer to are the same in all repositories, and tell garbage
 collection what recorded manifests reach.
+
+A tag's ``store`` is where else it was seen with what it stands for: the url of a backend, or
+nothing as long as it was only pushed here.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from octopull.clients.tag_index import Referrers
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import NotFound
 from octopull.kernel.names import TagName
 from octopull.oci.manifests import Manifest
+from octopull.replication.moves import Move, admitted, along, seen
+from octopull.services.tag_index.book_questions import BookQuestions
 from octopull.services.tag_index.database import Database, Row
 from octopull.services.tag_index.deletions import Deletions
+from octopull.services.tag_index.left_uploads import LeftUploads
+from octopull.services.tag_index.replicated import Replicated
+from octopull.services.tag_index.tag_moves import TagMoves
+from octopull.services.tag_index.tag_tasks import TagTasks
+from octopull.storage.task_table import Task
 
-_REACHED = """
-WITH RECURSIVE above (digest) AS (
-    SELECT ? UNION SELECT edges.manifest FROM edges JOIN above ON edges.child = above.digest
-)
-SELECT 1 FROM above JOIN manifests ON manifests.digest = above.digest
-WHERE ? IN ('', manifests.repository) LIMIT 1
-"""
-_PAGE_OF_REPOSITORIES = """
-WITH RECURSIVE listed (name) AS (
-    SELECT min(repository) FROM manifests WHERE repository > ?
-    UNION ALL
-    SELECT (SELECT min(repository) FROM manifests WHERE repository > name)
-    FROM listed WHERE name IS NOT NULL
-)
-SELECT name FROM listed WHERE name IS NOT NULL LIMIT ?
-"""
+_PUT_TAG = "INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?, ?)"
 
 
-REFERRERS_BYTES_MAX = 4 * 1024 * 1024
-"""In one page: what clients accept as a manifest."""
+TOLD_AT_ONCE = 500
+"""Tags and manifests in one transaction: those who share a book agree on entries of limited size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +45,97 @@ class Pushed:
     manifest: Manifest
 
 
-class TagStore:
-    """Repositories in SQLite. Calls block and may come from any thread; changes are durable."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a tag stands for here (None: nothing), and its ``store``.
 
-    def __init__(self, path: Path) -> None:
-        self._db = Database(path)
+    ``pending``: its backend has yet to be told, so that only we know.
+    """
+
+    digest: Digest | None
+    store: str
+    pending: bool
+
+
+def nowhere(_: str) -> str:
+    """The lane of repositories whose tags are kept here alone."""
+    return ""
+
+
+def no_remotes(_: str) -> Iterable[str]:
+    """The remotes of repositories that are not replicated."""
+    return ()
+
+
+class TagStore(BookQuestions):
+    """Repositories in SQLite. Calls block and may come from any thread; changes are durable.
+
+    ``lane_of`` names the backend that is told of a repository's changes; none if it is empty.
+    ``remotes_of`` names the remotes that are. ``clock`` tells the seconds since the epoch.
+    """
+
+    def __init__(
+        self, path: Path, lane_of: Callable[[str], str] = nowhere,
+        remotes_of: Callable[[str], Iterable[str]] = no_remotes,
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self.database = Database(path)
+        super().__init__(self.database)
+        self._clock = clock
+        self.tasks = TagTasks(self._db, lane_of, remotes_of)
+        self.moves = TagMoves(self._db)
+        self.left_uploads = LeftUploads(self._db)
+        self.replicated = Replicated(self._db, self.moves)
         self.deletions = Deletions(self._db)
-        self.book = self._db.epoch
-        """Names this database, to origins and to followers of its deletions."""
+
+    def book(self) -> str:
+        """Names this book, to origins and to followers of its deletions."""
+        return self._db.epoch
+
+    def take_over(self) -> None:
+        """Go on with a book that another kept until now."""
+        self._db.set_epoch()
+        self.tasks.begin()
 
     def record(
-        self, repository: str, pushed: Pushed, below: Sequence[Pushed], tags: Sequence[str] = ()
-    ) -> None:
+        self, repository: str, pushed: Pushed, below: Sequence[Pushed], tags: Sequence[str] = (),
+        moved_at: float | None = None, operation: str = "",
+    ) -> bool:  # fmt: skip
         """``pushed`` exists in ``repository``; ``below`` are the manifests it leads to.
 
-        ``tags`` stand for it; those that exist move.
+        ``tags`` stand for it; those that exist move. Backend and remotes will be told. What was
+        done before under the name ``operation`` is not done again.
+
+        ``moved_at``: another cluster tells of it, where that was done then. False, and nothing
+        happens, if all ``tags`` were moved or deleted later.
         """
-        keys = [_key(TagName(repository, tag)) for tag in tags]
-        rows: list[Row] = [(*key, str(pushed.digest), time.time()) for key in keys]
+        names = [TagName(repository, tag) for tag in tags]
+        itself, now_s = str(pushed.digest), self._clock()
         with self._db.transaction():
+            if self._db.repeated(operation):
+                return moved_at is None or not names or self._any_stands(names, pushed.digest)
+            known = [self.moves.of(name) for name in names]
+            asked = [admitted(one, pushed.digest, moved_at, now_s) for one in known]
+            moves = [(name, move) for name, move in zip(names, asked, strict=True) if move]
+            rows: list[Row] = [(*_key(name), itself, move.at, "") for name, move in moves]
+            # Who tells of something older is told what counts here; of the same nobody is.
+            told = None if moved_at is None else Move(pushed.digest, moved_at)
+            news = [name.tag for name, one in zip(names, known, strict=True) if one != told]
+            self.tasks.add_for_remotes(repository, news)
+            if names and not rows:
+                return False
             self._record(repository, pushed, below)
-            self._db.run_many("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?)", rows)
+            self._db.run_many(_PUT_TAG, rows)
+            self.moves.stands(name for name, _ in moves)
+            # A tag brings its manifest along; but one about to be forgotten must be looked at.
+            alone = not tags or self.tasks.pending(repository, itself)
+            self.tasks.add(repository, [*tags, *([itself] if alone else [])])
+            if pushed.manifest.subject is not None and not tags:
+                self.tasks.add_for_remotes(repository, [itself])
+        return True
+
+    def _any_stands(self, names: Iterable[TagName], digest: Digest) -> bool:
+        return any(self.moves.of(name).digest == digest for name in names)
 
     def put(self, name: TagName, pushed: Pushed, below: Sequence[Pushed]) -> None:
         """As ``record``, with one tag."""
@@ -87,40 +151,54 @@ class TagStore:
         )  # fmt: skip
         reached = {pushed.digest: None}
         for one in (pushed, *below):
-            children = [reference.digest for reference in one.manifest.references]
-            reached.update(dict.fromkeys(children))
+            children = dict.fromkeys(reference.digest for reference in one.manifest.references)
+            reached.update(children)
             rows: list[Row] = [(str(child), str(one.digest)) for child in children]
             self._db.run_many("INSERT OR IGNORE INTO edges VALUES (?, ?)", rows)
         self.deletions.restore(repository, list(reached))
 
-    def get(self, name: TagName) -> Digest:
-        """What ``name`` stands for.
+    def delete_tag(self, name: TagName, moved_at: float | None = None, operation: str = "") -> bool:
+        """Forget a tag; what it stood for stays. ``operation``: as for ``record``.
+
+        ``moved_at``: another cluster tells of it, where that was done then. False, and nothing
+        happens, if the tag moved later.
 
         Raises:
             NotFound: no such tag.
 
         """
-        rows = self._db.read(
-            "SELECT digest FROM tags WHERE repository = ? AND folded = ? AND tag = ?", *_key(name)
+        with self._db.transaction():
+            known = self.moves.of(name)
+            found = known.digest is not None
+            if self._db.repeated(operation):
+                return moved_at is None or not found
+            move = admitted(known, None, moved_at, self._clock())
+            if not found and (moved_at is None or move is None):
+                raise NotFound("no such tag", tag=str(name))
+            if move is not None:
+                self._delete_tag(name)
+                self.moves.deleted(name, move.at)
+                self.tasks.add(name.repository, [name.tag] if found else [])
+            self.tasks.add_for_remotes(name.repository, [name.tag] if found else [])
+        if not found:
+            # Still it is known now as deleted: whoever tells of it later told of something older.
+            raise NotFound("no such tag", tag=str(name))
+        return move is not None
+
+    def _delete_tag(self, name: TagName) -> bool:
+        return bool(
+            self._db.run(
+                "DELETE FROM tags WHERE repository = ? AND folded = ? AND tag = ?", *_key(name)
+            )
         )
-        if not rows:
-            raise NotFound("no such tag", tag=str(name))
-        return Digest.parse(rows[0][0])
 
-    def delete_tag(self, name: TagName) -> None:
-        """Forget a tag; what it stood for stays.
+    def delete_manifest(
+        self, repository: str, digest: Digest, moved_at: float | None = None, operation: str = ""
+    ) -> list[str]:
+        """Forget a manifest in ``repository``, with the tags on it; returns those, and its digest.
 
-        Raises:
-            NotFound: no such tag.
-
-        """
-        if not self._db.run(
-            "DELETE FROM tags WHERE repository = ? AND folded = ? AND tag = ?", *_key(name)
-        ):
-            raise NotFound("no such tag", tag=str(name))
-
-    def delete_manifest(self, repository: str, digest: Digest) -> None:
-        """Forget a manifest in ``repository``, with the tags on it.
+        ``moved_at``: as for ``delete_tag``; nothing happens, and nothing is returned, if a tag was
+        moved to it later. ``operation``: as for ``record``.
 
         Raises:
             NotFound: it was not pushed there, or was deleted.
@@ -128,12 +206,97 @@ class TagStore:
         """
         with self._db.transaction():
             there = repository, str(digest)
-            if not self._db.run(
-                "DELETE FROM manifests WHERE repository = ? AND digest = ?", *there
-            ):
+            if self._db.repeated(operation):
+                kept = moved_at is not None and self.recorded(repository, digest)
+                return [] if kept else [str(digest)]
+            if not self.recorded(repository, digest):
                 raise NotFound("no such manifest", repository=repository, digest=str(digest))
-            self._db.run("DELETE FROM tags WHERE repository = ? AND digest = ?", *there)
-            self.deletions.add(repository, digest)
+            on_it = "FROM tags WHERE repository = ? AND digest = ?"
+            tags = [row[0] for row in self._db.read(f"SELECT tag {on_it}", *there)]
+            self.tasks.add_for_remotes(repository, [*tags, str(digest)])
+            names, now_s = [TagName(repository, tag) for tag in tags], self._clock()
+            asked = [along(self.moves.of(name), moved_at, now_s) for name in names]
+            moves = [move for move in asked if move is not None]
+            if len(moves) < len(names):
+                return []
+            self._db.run("DELETE FROM manifests WHERE repository = ? AND digest = ?", *there)
+            self._db.run(f"DELETE {on_it}", *there)
+            for name, move in zip(names, moves, strict=True):
+                self.moves.deleted(name, move.at)
+            at = max((now_s, *(move.at for move in moves))) if moved_at is None else moved_at
+            self.deletions.add(repository, digest, at)
+            self.tasks.add(repository, [*tags, str(digest)])
+        return [*tags, str(digest)]
+
+    def tell(
+        self, remote: str, repository: str, references: Sequence[str], *, overwrite: bool
+    ) -> None:
+        """Have ``remote`` told of tags and manifests; ``overwrite``: as if the tags moved now."""
+        for start in range(0, len(references), TOLD_AT_ONCE):
+            with self._db.transaction():
+                for reference in references[start : start + TOLD_AT_ONCE]:
+                    if overwrite:
+                        self.moves.renew(TagName(repository, reference), self._clock())
+                    self.tasks.add_for_remote(remote, repository, reference)
+
+    # What other stores say.
+
+    def standing(self, name: TagName) -> Standing:
+        """What is known of the tag here."""
+        rows = self._db.read(
+            "SELECT digest, store FROM tags WHERE repository = ? AND folded = ? AND tag = ?",
+            *_key(name),
+        )
+        pending = self.tasks.pending(name.repository, name.tag)
+        return Standing(Digest.parse(rows[0][0]) if rows else None, rows[0][1] if rows else "",
+                        pending)  # fmt: skip
+
+    def follow(
+        self, name: TagName, pushed: Pushed, below: Sequence[Pushed], store: str,
+        counts: Callable[[], bool],
+    ) -> bool:  # fmt: skip
+        """As ``record``, of a tag that stands for ``pushed`` in ``store``; no one is told.
+
+        False, and nothing happens, if the tag was changed here since the store was asked: its
+        backend has yet to be told, or can't be, or was meanwhile, as ``counts`` says.
+        """
+        with self._db.transaction():
+            if not self._yields(name, store, counts):
+                return False
+            self._record(name.repository, pushed, below)
+            at = seen(self.moves.of(name), pushed.digest, self._clock())
+            self._db.run(_PUT_TAG, *_key(name), str(pushed.digest), at, store)
+            self.moves.stands([name])
+        return True
+
+    def lose(self, name: TagName, store: str, counts: Callable[[], bool]) -> bool:
+        """There is no such tag in ``store``; as ``follow``."""
+        with self._db.transaction():
+            return self._yields(name, store, counts) and self._delete_tag(name)
+
+    def _yields(self, name: TagName, store: str, counts: Callable[[], bool]) -> bool:
+        standing = self.standing(name)
+        same = standing.digest is None or standing.store == store
+        return same and not standing.pending and counts()
+
+    def forget(self, repository: str, reference: str) -> None:
+        """Have a tag, or a manifest by digest, forgotten that the backend alone knows."""
+        with self._db.transaction():
+            if ":" in reference:
+                self.deletions.add(repository, Digest.parse(reference), self._clock())
+            self.tasks.add(repository, [reference])
+
+    def told(self, task: Task, store: str) -> bool:
+        """The backend at ``store`` knows what ``task`` was to tell; False if more came since."""
+        repository, reference = task.key.split(" ")
+        with self._db.transaction():
+            if not self.tasks.end(task):
+                return False
+            self._db.run(
+                "UPDATE tags SET store = ? WHERE repository = ? AND folded = ? AND tag = ?",
+                store, repository, reference.lower(), reference,
+            )  # fmt: skip
+        return True
 
     def forget_untagged(self, repository: str, digest: Digest) -> None:
         """Let an upstream's manifest be collected if no tag stands for it; no deletion is told."""
@@ -142,82 +305,7 @@ class TagStore:
             if not self._db.read("SELECT 1 FROM tags WHERE repository = ? AND digest = ?", *there):
                 self._db.run("DELETE FROM manifests WHERE repository = ? AND digest = ?", *there)
 
-    # What there is.
-
-    def tags(self, repository: str, count: int, last: str) -> list[str]:
-        """Up to ``count`` tags after ``last``, whatever their case (end-8: "lexical order").
-
-        Raises:
-            NotFound: nothing was ever pushed to the repository.
-
-        """
-        rows = self._db.read(
-            "SELECT tag FROM tags WHERE repository = ? AND (folded, tag) > (?, ?) "
-            "ORDER BY folded, tag LIMIT ?",
-            repository, last.lower(), last, count,
-        )  # fmt: skip
-        if not rows and not self._knows(repository):
-            raise NotFound("no such repository", repository=repository)
-        return [row[0] for row in rows]
-
-    def _knows(self, repository: str) -> bool:
-        """Whether ``repository`` holds a manifest, or held one."""
-        return any(
-            self._db.read(f"SELECT 1 FROM {table} WHERE repository = ? LIMIT 1", repository)  # noqa: S608 - our own words
-            for table in ("manifests", "deletions")
-        )
-
-    def names(self, prefix: str, count: int, last: str) -> list[str]:
-        """Up to ``count`` names ``repository:tag`` that begin with ``prefix``, after ``last``."""
-        rows = self._db.read(
-            "SELECT repository || ':' || tag AS name FROM tags "
-            "WHERE substr(repository || ':' || tag, 1, ?) = ? AND name > ? ORDER BY name LIMIT ?",
-            len(prefix), prefix, last, count,
-        )  # fmt: skip
-        return [row[0] for row in rows]
-
-    def repositories(self, count: int, last: str) -> list[str]:
-        """Up to ``count`` repositories that hold a manifest, after ``last``, in byte order.
-
-        Leaps from one to the next, so that what a repository holds costs nothing.
-        """
-        return [row[0] for row in self._db.read(_PAGE_OF_REPOSITORIES, last, count)]
-
-    def holds(self, repository: str, digest: Digest) -> bool:
-        """Whether a manifest recorded in ``repository`` is ``digest`` or leads to it."""
-        return self._reached(digest, repository)
-
-    def _reached(self, digest: Digest, repository: str = "") -> bool:
-        return bool(self._db.read(_REACHED, str(digest), repository))
-
-    def referrers(
-        self, repository: str, subject: Digest, artifact_type: str | None, count: int, last: str
-    ) -> Referrers:
-        """A page of manifests about ``subject``, after the digest ``last``, in order.
-
-        Up to ``count``, and no more than ``REFERRERS_BYTES_MAX`` unless one alone is longer.
-        """
-        rows = self._db.read(
-            "SELECT digest, media_type, size, artifact_type, annotations FROM manifests "
-            "WHERE repository = ? AND subject = ? AND digest > ? "
-            "AND (? IS NULL OR artifact_type = ?) ORDER BY digest LIMIT ?",
-            repository, str(subject), last, artifact_type, artifact_type, count + 1,
-        )  # fmt: skip
-        found: list[msgspec.Raw] = []
-        room = REFERRERS_BYTES_MAX
-        for row in rows[:count]:
-            encoded = msgspec.json.encode(_descriptor(row))
-            room -= len(encoded)
-            if room < 0 and found:
-                break
-            found.append(msgspec.Raw(encoded))
-        return Referrers(manifests=found, more=len(found) < len(rows))
-
     # Garbage collection.
-
-    def unreferenced(self, digests: Sequence[Digest]) -> list[Digest]:
-        """Those of ``digests`` that no recorded manifest is or leads to."""
-        return [digest for digest in digests if not self._reached(digest)]
 
     def collected(self, digests: Sequence[Digest]) -> None:
         """Their bytes are gone: followers hear of it, and their edges go."""
@@ -235,13 +323,3 @@ class TagStore:
 
 def _key(name: TagName) -> tuple[str, str, str]:
     return name.repository, name.tag.lower(), name.tag
-
-
-def _descriptor(row: Row) -> dict[str, object]:
-    digest, media_type, size, artifact_type, annotations = row
-    found: dict[str, object] = {"mediaType": media_type, "digest": digest, "size": size}
-    if artifact_type is not None:
-        found["artifactType"] = artifact_type
-    if annotations != "{}":
-        found["annotations"] = msgspec.json.decode(annotations)
-    return found

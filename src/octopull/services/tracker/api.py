@@ -8,17 +8,22 @@ import msgspec
 from aiohttp import web
 
 from octopull.blob import start
-from octopull.clients.starts import REPLY_BYTES_MAX, read_request
+from octopull.clients.starts import AGAIN_HEADER, REPLY_BYTES_MAX, read_request
 from octopull.clients.tracker import SWARMS_MAX, AnnounceRequest, SwarmStatus
+from octopull.http import queries
 from octopull.kernel import documents, names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse
 from octopull.kernel.peers import Peer
 from octopull.placement.handout import handout, names_origins
 from octopull.placement.peer_table import PeerTable
+from octopull.services.tracker.growing import Growths
 from octopull.services.tracker.sources import MetainfoCache, OriginPeers
 
 _INFO_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
+AGAIN_S = 0.25
+FOLLOWERS_PER_S = 2000
+"""Questions for hashes per second and blob: a tracker answers 9,000 small ones (docs/benchmarks.md)."""
 
 
 def _draw(below: int) -> int:
@@ -40,10 +45,11 @@ class Api:
     """The handlers; see ``add_to`` for the table of routes."""
 
     def __init__(
-        self, table: PeerTable, metainfo: MetainfoCache, origins: OriginPeers, interval_s: float,
-        handout_max: int,
+        self, table: PeerTable, metainfo: MetainfoCache, growths: Growths, origins: OriginPeers,
+        interval_s: float, handout_max: int,
     ) -> None:  # fmt: skip
         self._table = table
+        self._growths = growths
         self._metainfo = metainfo
         self._origins = origins
         self._interval_s = interval_s
@@ -55,6 +61,7 @@ class Api:
             [
                 web.post("/announce", self.announce),
                 web.get("/namespace/{namespace:.+}/blobs/{digest}/metainfo", self.metainfo),
+                web.get("/namespace/{namespace:.+}/blobs/{digest}/hashes", self.hashes),
                 web.post("/namespace/{namespace:.+}/starts", self.starts),
             ]
         )
@@ -89,6 +96,21 @@ class Api:
         digest = Digest.parse(request.match_info["digest"])
         encoded = await self._metainfo.get(namespace, digest)
         return web.Response(body=encoded, content_type="application/octet-stream")
+
+    async def hashes(self, request: web.Request) -> web.Response:
+        """Hashes of a blob that an origin is fetching, from the piece ``first`` on.
+
+        The more agents follow it, the less often each is to ask.
+        """
+        namespace = names.namespace(request.match_info["namespace"])
+        digest = Digest.parse(request.match_info["digest"])
+        told = await self._growths.hashes(namespace, digest, queries.number(request, "first", 0))
+        followers = len(self._table.swarm(told.outline.info_hash).members)
+        again_s = max(AGAIN_S, followers / FOLLOWERS_PER_S)
+        return web.Response(
+            body=told.encode(), content_type="application/octet-stream",
+            headers={AGAIN_HEADER: f"{again_s:.2f}"},
+        )  # fmt: skip
 
     async def starts(self, request: web.Request) -> web.Response:
         """How to begin with each of several blobs: one request for a whole image."""

@@ -14,6 +14,7 @@ from octopull.placement.peer_table import PeerTable
 from octopull.placement.preheats import Preheats
 from octopull.runtime.tasks import Tasks
 from octopull.services.tracker.api import Api
+from octopull.services.tracker.growing import Growths
 from octopull.services.tracker.preheats_api import PreheatsApi
 from octopull.services.tracker.sources import MetainfoCache, OriginPeers
 
@@ -29,12 +30,16 @@ async def run(
     """
     async with Http() as http, Tasks() as tasks:
         upstreams = names_of(config.upstreams)
-        origins = OriginCluster(http, config.origins, config.replicas, upstreams=upstreams)
+        origins = OriginCluster(
+            http, config.origins, config.replicas, upstreams=upstreams, weights=config.weights
+        )
         table = PeerTable(config.peer_ttl_s)
         cache = MetainfoCache(origins, config.metainfo_bytes_max)
         app = application("tracker")
-        api = Api(table, cache, OriginPeers(origins), config.interval_s, config.handout_max)
-        api.add_to(app)
+        Api(
+            table, cache, Growths(origins), OriginPeers(origins), config.interval_s,
+            config.handout_max,
+        ).add_to(app)  # fmt: skip
         preheats = Preheats(config.preheat_ttl_s, time.monotonic())
         PreheatsApi(preheats).add_to(app)
         tasks.start(_expire(table, preheats), "expire peers and preheats")

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from octopull.blob import start
+from octopull.blob.metainfo import Growing, Metainfo
+from octopull.blob.start import Described
 from octopull.clients.origin import OriginCluster
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault, NotFound, Pending, Unavailable
@@ -17,7 +19,13 @@ from octopull.storage.memory import MemoryCache
 
 log = logs.get("tracker")
 PEER_S = 10.0
-"""How long an origin's peer address counts; a failed question counts as long."""
+"""How long an origin's peer address counts."""
+
+SILENT_S = 1.0
+"""How long an origin that did not answer is not asked again: it may be back soon."""
+
+WAIT_S = 0.5
+"""How long an announce waits for an origin's word; one that hangs must not hold up the others."""
 
 TOLD_S = 1.0
 """How long the same answer is given for a digest."""
@@ -35,6 +43,7 @@ class MetainfoCache:
 
     One question per digest is under way at a time, however many ask. What was learnt counts
     for ``fresh_s``: a blob may be collected meanwhile. While origins are silent, it counts on.
+    Metainfo that grows is told to who asks and not kept.
     """
 
     def __init__(self, origins: OriginCluster, bytes_max: int, fresh_s: float = FRESH_S) -> None:
@@ -43,11 +52,11 @@ class MetainfoCache:
         self._learnt_s: dict[Digest, float] = {}
         self._metainfo: MemoryCache[bytes] = MemoryCache(bytes_max // 2)
         self._starts: MemoryCache[bytes] = MemoryCache(bytes_max // 2)
-        self._asking: dict[Digest, asyncio.Task[bytes]] = {}
-        self._beginning: dict[Digest, asyncio.Task[None]] = {}
+        self._asking: dict[Digest, asyncio.Task[Described]] = {}
+        self._beginning: dict[Digest, asyncio.Task[dict[Digest, bytes]]] = {}
 
     async def get(self, namespace: str, digest: Digest) -> bytes:
-        """The encoded metainfo.
+        """The encoded start with the metainfo.
 
         Raises:
             NotFound: no origin has the blob. Unavailable: not all could be asked.
@@ -58,11 +67,12 @@ class MetainfoCache:
             return kept
         asking = self._asking.get(digest)
         if asking is None:
-            asking = asyncio.get_running_loop().create_task(self._ask(namespace, digest))
+            question = self._origins.metainfo(namespace, digest)
+            asking = asyncio.get_running_loop().create_task(question)
             self._asking[digest] = asking
             asking.add_done_callback(lambda task: self._answered(digest, task))
         try:
-            return await asyncio.shield(asking)
+            return start.encode(await asyncio.shield(asking))
         except Pending:
             raise
         except Unavailable:
@@ -83,17 +93,16 @@ class MetainfoCache:
         self._metainfo.drop(digest)
         self._starts.drop(digest)
 
-    async def _ask(self, namespace: str, digest: Digest) -> bytes:
-        return (await self._origins.metainfo(namespace, digest)).encode()
-
-    def _answered(self, digest: Digest, task: asyncio.Task[bytes]) -> None:
+    def _answered(self, digest: Digest, task: asyncio.Task[Described]) -> None:
         self._asking.pop(digest, None)
         if task.cancelled():
             return
         fault = task.exception()
         if fault is None:
-            self._metainfo.put(digest, task.result(), len(task.result()))
-            self._learn(digest)
+            if isinstance(found := task.result(), Metainfo):
+                encoded = start.encode(found)
+                self._metainfo.put(digest, encoded, len(encoded))
+                self._learn(digest)
         elif isinstance(fault, NotFound):
             self._forget(digest)
 
@@ -106,20 +115,28 @@ class MetainfoCache:
             self._beginning.update(dict.fromkeys(fresh, task))
             task.add_done_callback(lambda _: self._begun(fresh))
         tasks = {self._beginning[one] for one in lacking if one in self._beginning}
+        growing: dict[Digest, bytes] = {}
         if tasks:
-            await asyncio.wait(tasks)
-        return [kept for one in digests if (kept := self._starts.get(one)) is not None]
+            for task in (await asyncio.wait(tasks))[0]:
+                growing |= task.result()
+        found = (self._starts.get(one) or growing.get(one) for one in digests)
+        return [one for one in found if one is not None]
 
-    async def _begin(self, namespace: str, digests: Sequence[Digest]) -> None:
-        missing = set(digests)
+    async def _begin(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, bytes]:
+        """Learn how to begin with ``digests``; those that grow are returned."""
+        missing, growing = set(digests), dict[Digest, bytes]()
         for one in await self._origins.starts(namespace, digests):
             encoded = start.encode(one)
-            self._starts.put(one.digest, encoded, len(encoded))
-            self._learn(one.digest)
             missing.discard(one.digest)
+            if isinstance(one, Growing):
+                growing[one.digest] = encoded
+            else:
+                self._starts.put(one.digest, encoded, len(encoded))
+                self._learn(one.digest)
         for digest in missing:
             if digest in self._starts:
                 await self._check(namespace, digest)
+        return growing
 
     async def _check(self, namespace: str, digest: Digest) -> None:
         """Forget what no origin has any more; if they are silent, it counts on."""
@@ -141,26 +158,41 @@ class OriginPeers:
     def __init__(self, origins: OriginCluster) -> None:
         self._origins = origins
         self._known: dict[str, tuple[float, Peer | None]] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
         self._told: dict[str, tuple[float, list[msgspec.Raw]]] = {}
 
     async def encoded(self, digest: str) -> list[msgspec.Raw]:
         """The owners' peers as JSON, best first; those that don't answer are left out."""
         until, told = self._told.get(digest, (0.0, []))
         if until <= time.monotonic():
-            found = [await self._peer(host) for host in self._origins.owners(Digest.parse(digest))]
+            owners = self._origins.owners(Digest.parse(digest))
+            asking = [self._ask(host) for host in owners if self._is_due(host)]
+            # Who hangs is waited for by whoever asked first; who was never heard of by all.
+            asking += [self._asking[host] for host in owners
+                       if host in self._asking and host not in self._known]  # fmt: skip
+            if asking:
+                await asyncio.wait(asking, timeout=WAIT_S)
+            found = [self._known.get(host, (0.0, None))[1] for host in owners]
             told = [msgspec.Raw(msgspec.json.encode(peer)) for peer in found if peer is not None]
             if len(self._told) >= TOLD_MAX:
                 self._told.clear()
             self._told[digest] = (time.monotonic() + TOLD_S, told)
         return told
 
-    async def _peer(self, host: str) -> Peer | None:
-        until, peer = self._known.get(host, (0.0, None))
-        if until <= time.monotonic():
-            try:
-                peer = await self._origins.peer(host)
-            except Fault as fault:
-                log.warning("origin.silent", host=host, reason=str(fault))
-                peer = None
-            self._known[host] = (time.monotonic() + PEER_S, peer)
-        return peer
+    def _is_due(self, host: str) -> bool:
+        until, _ = self._known.get(host, (0.0, None))
+        return until <= time.monotonic() and host not in self._asking
+
+    def _ask(self, host: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._learn(host))
+        self._asking[host] = task
+        task.add_done_callback(lambda _: self._asking.pop(host))
+        return task
+
+    async def _learn(self, host: str) -> None:
+        try:
+            peer = await self._origins.peer(host)
+            self._known[host] = time.monotonic() + PEER_S, peer
+        except Fault as fault:
+            log.warning("origin.silent", host=host, reason=str(fault))
+            self._known[host] = time.monotonic() + SILENT_S, None

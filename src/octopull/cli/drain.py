@@ -1,0 +1,74 @@
+"""``octopull origin drain``: wait until an origin can leave its cluster."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from octopull.clients.draining import Left, left
+from octopull.config import load
+from octopull.config.services import OriginConfig
+from octopull.http.client import Http
+from octopull.kernel.errors import Misuse, Unavailable
+from octopull.kernel.units import show_size
+from octopull.placement.rendezvous import weighted
+
+LOOK_S = 5.0
+EPILOG = """\b
+Before, in the configuration of all origins, trackers, tag indexes and proxies:
+  weights: {"origin-1:5010": 0}
+and restart them one after the other. The others then fetch what origin-1 had to hold.
+\b
+Examples:
+  octopull origin drain --config origin.yaml          on origin-1: ends when it may be stopped
+  octopull origin drain --config origin.yaml --check  says how far it is, and exits with 1 if not yet
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option("--config", "path", required=True,
+              type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="That of the origin that is to leave.")  # fmt: skip
+@click.option("--check", is_flag=True, help="Look once.")
+def drain(path: Path, *, check: bool) -> None:
+    """Wait until all that an origin holds is where it belongs without it."""
+    config = load.load(OriginConfig, "origin", load.read(path), os.environ)
+    if config.weights.get(config.name, 1) != 0:
+        raise Misuse(f"{config.name or 'this origin'} has a weight: set it to 0 everywhere first, "
+                     "see --help")  # fmt: skip
+    others = weighted(config.origins, config.weights)
+    if not asyncio.run(_drained(config.name, others, check=check)):
+        raise SystemExit(1)
+    click.echo(f"{config.name} may be stopped, and then taken from the lists")
+
+
+async def _drained(host: str, others: Sequence[str], *, check: bool) -> bool:
+    """Whether it is; unless ``check``, returns only then."""
+    console = Console(file=sys.stderr)
+    async with Http() as http:
+        with console.status(f"{host}: looking at what it holds") as status:
+            while True:
+                try:
+                    found = await left(http, host, others)
+                except Unavailable as fault:
+                    if check:
+                        raise
+                    status.update(str(fault))
+                    await asyncio.sleep(LOOK_S)
+                    continue
+                if not found.copies:
+                    return True
+                if check or not console.is_terminal:
+                    click.echo(_sentence(host, found), err=True)
+                if check:
+                    return False
+                status.update(_sentence(host, found))
+                await asyncio.sleep(LOOK_S)
+
+
+def _sentence(host: str, found: Left) -> str:
+    return f"{host}: {found.copies} copies, {show_size(found.size)}, have yet to be fetched from it"

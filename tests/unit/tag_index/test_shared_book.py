@@ -1,0 +1,184 @@
+"""A book of several tag indexes: changes are rehearsed, agreed on, and the same everywhere."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from octopull.kernel.digest import Digest
+from octopull.kernel.errors import Corrupt, NotFound, Unavailable
+from octopull.kernel.names import TagName
+from octopull.oci.manifests import Manifest, MediaType
+from octopull.services.tag_index import outbox, statements
+from octopull.services.tag_index.database import Applied
+from octopull.services.tag_index.statements import Change
+from octopull.services.tag_index.store import TOLD_AT_ONCE, Pushed, TagStore
+from octopull.services.tag_index.tag_tasks import lane_of_remote
+
+NAME = TagName("a/b", "v1")
+
+
+def image(name: str) -> Pushed:
+    return Pushed(Digest.of(name.encode()), 1, Manifest(MediaType.OCI_MANIFEST, (), None, "", {}))
+
+
+class Books:
+    """Two books, and a log that both follow."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ours = TagStore(folder / "ours.sqlite", lambda _: "lane")
+        self.theirs = TagStore(folder / "theirs.sqlite", lambda _: "lane")
+        self.log: list[bytes] = []
+        self.refuses = False
+        self.ours.database.share(self.agree)
+
+    def agree(self, change: Change, rehearsed_on: int) -> None:
+        assert rehearsed_on == len(self.log)
+        assert self.ours.standing(NAME) == self.seen
+        if self.refuses:
+            raise Unavailable("no majority")
+        self.log.append(statements.encode(change))
+        for one in (self.ours, self.theirs):
+            one.database.apply([statements.decode(self.log[-1])], Applied(len(self.log), 1))
+
+    @property
+    def seen(self) -> object:
+        """What the other knows of the tag."""
+        return self.theirs.standing(NAME)
+
+    def dump(self, store: TagStore) -> list[str]:
+        """All that is kept."""
+        with sqlite3.connect(store.database.path) as file:
+            return [line for line in file.iterdump() if "book" not in line]
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[Books]:
+    found = Books(tmp_path)
+    yield found
+    found.ours.close()
+    found.theirs.close()
+
+
+def test_what_is_agreed_on_is_the_same_everywhere_and_nothing_before(books: Books) -> None:
+    books.ours.put(NAME, image("one"), [])
+    books.ours.put(TagName("a/b", "v2"), image("two"), [image("one")])
+    books.ours.delete_manifest("a/b", image("one").digest)
+    books.ours.forget("a/b", "v9")
+    assert books.dump(books.ours) == books.dump(books.theirs)
+    assert books.ours.standing(NAME).digest is None
+    assert len(books.log) == 4
+
+
+def test_what_is_not_agreed_on_leaves_no_trace(books: Books) -> None:
+    books.ours.put(NAME, image("one"), [])
+    before = books.dump(books.ours)
+    books.refuses = True
+    with pytest.raises(Unavailable, match="no majority"):
+        books.ours.put(NAME, image("two"), [])
+    assert books.dump(books.ours) == before
+
+
+def test_a_refusal_is_not_agreed_on(books: Books) -> None:
+    with pytest.raises(NotFound):
+        books.ours.delete_tag(NAME)
+    assert books.log == []
+
+
+def test_a_change_that_was_asked_for_twice_happens_once(books: Books) -> None:
+    books.ours.record("a/b", image("one"), [], ["v1"], operation="first")
+    books.ours.record("a/b", image("two"), [], ["v1"], operation="second")
+    books.ours.record("a/b", image("one"), [], ["v1"], operation="first")
+    assert books.theirs.standing(NAME).digest == image("two").digest
+    books.ours.delete_tag(NAME, operation="third")
+    books.ours.delete_tag(NAME, operation="third")
+
+
+def test_what_was_refused_is_refused_again(books: Books) -> None:
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            books.ours.delete_tag(NAME, operation="first")
+        with pytest.raises(NotFound):
+            books.ours.delete_manifest("a/b", image("one").digest, operation="second")
+    assert books.log == []
+
+
+def test_what_was_kept_from_older_changes_is_kept_again(books: Books) -> None:
+    one, two = image("one"), image("two")
+    books.ours.record("a/b", one, [], ["v1"], 1000.0)
+    for _ in range(2):
+        assert not books.ours.record("a/b", two, [], ["v1"], 900.0, operation="first")
+        assert not books.ours.delete_tag(NAME, 900.0, operation="second")
+        assert not books.ours.delete_manifest("a/b", one.digest, 900.0, operation="third")
+    for _ in range(2):
+        assert books.ours.record("a/b", two, [], ["v1"], 1100.0, operation="fourth")
+    for _ in range(2):
+        assert books.ours.delete_tag(NAME, 1200.0, operation="fifth")
+        assert books.ours.delete_manifest("a/b", one.digest, 1200.0, operation="sixth")
+
+
+def test_however_much_a_remote_is_told_each_change_is_short(books: Books) -> None:
+    tags = [f"v{number}" for number in range(TOLD_AT_ONCE + 1)]
+    books.ours.tell("eu", "a/b", tags, overwrite=True)
+    assert len(books.log) == 2
+    assert len(books.theirs.tasks.due(lane_of_remote("eu"), 2 * TOLD_AT_ONCE)) == len(tags)
+
+
+async def test_a_left_upload_is_one_change(books: Books) -> None:
+    await books.ours.left_uploads.leave("eu", "a/b", image("one").digest, "https://eu/1")
+    assert len(books.log) == 1
+
+
+def test_changes_that_a_book_has_are_not_made_again(books: Books) -> None:
+    for number in range(3):
+        books.ours.put(NAME, image(str(number)), [])
+    changes = [statements.decode(payload) for payload in books.log]
+    before = books.dump(books.theirs)
+    books.theirs.database.apply(changes, Applied(3, 1))
+    books.theirs.database.apply(changes[1:], Applied(3, 1))
+    assert books.dump(books.theirs) == before
+
+
+def test_a_copy_is_the_whole_book(books: Books, tmp_path: Path) -> None:
+    books.ours.put(NAME, image("one"), [])
+    copied = books.ours.database.copy(tmp_path / "copy.sqlite")
+    third = TagStore(tmp_path / "third.sqlite")
+    assert third.database.replace(tmp_path / "copy.sqlite", copied) == copied == Applied(1, 1)
+    assert third.book() == books.ours.book()
+    assert third.standing(NAME).digest == image("one").digest
+    third.close()
+
+
+def test_a_damaged_copy_is_refused(books: Books, tmp_path: Path) -> None:
+    books.ours.put(NAME, image("one"), [])
+    path = tmp_path / "copy.sqlite"
+    copied = books.ours.database.copy(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    before = books.dump(books.theirs)
+    with pytest.raises(Unavailable):
+        books.theirs.database.replace(path, copied)
+    assert books.dump(books.theirs) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["ATTACH 'elsewhere.sqlite' AS other", "DROP TABLE tags", "PRAGMA user_version = 7",
+     "CREATE TABLE more (x)", "VACUUM INTO 'elsewhere.sqlite'"],
+)  # fmt: skip
+def test_a_change_can_do_nothing_but_change_rows(books: Books, statement: str) -> None:
+    before = books.dump(books.theirs)
+    with pytest.raises(Unavailable):
+        books.theirs.database.apply([[(statement, [[]])]], Applied(1, 1))
+    assert books.dump(books.theirs) == before
+
+
+@given(st.binary())
+@example(b"\x91\x91\xa1\x80")
+def test_noise_is_no_change_and_no_message(noise: bytes) -> None:
+    for decode in (statements.decode, outbox.decode):
+        with suppress(Corrupt):
+            decode(noise)
