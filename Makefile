@@ -4,8 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 
+# Tests and demos start many processes, which would each compile all that they import.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help setup clients-installed demo test check sim clients clients-large golden conformance faults format bench-dataplane bench-bounds bench-swarm
+.PHONY: help setup clients-installed servers-installed demo test check sim clients clients-large golden conformance faults format bench-dataplane bench-bounds bench-backends bench-failover bench-repair bench-replication bench-swarm
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s'|'
@@ -19,10 +22,13 @@ $(VENV)/ready: pyproject.toml uv.lock
 clients-installed:
 	@scripts/install-clients
 
+servers-installed: setup
+	@scripts/install-servers
+
 demo: setup clients-installed ## a cluster, an image pushed by a stock client, pulled on three agents through the swarm
 	$(RUN)/python examples/demo.py
 
-test: setup clients-installed ## every test this machine can run; says what it skipped and why
+test: setup clients-installed servers-installed ## every test this machine can run; says what it skipped and why
 	$(RUN)/lint-imports
 	$(RUN)/pytest
 
@@ -40,7 +46,7 @@ clients: setup clients-installed ## the matrix of real clients alone
 	$(RUN)/pytest tests/clients
 
 clients-large: setup clients-installed ## a layer of 5 GiB through proxy and agent: minutes, and 20 GB of disk
-	OCTOPULL_LARGE=1 $(RUN)/pytest tests/clients -k gibibytes
+	OCTOPULL_LARGE=1 $(RUN)/pytest -o faulthandler_timeout=0 tests/clients -k gibibytes
 
 golden: setup clients-installed ## record anew what real clients ask and are told: tests/golden
 	PYTHONPATH=examples:tests $(RUN)/python tests/clients/record.py
@@ -49,8 +55,8 @@ conformance: setup ## the registry API against the specification's every require
 	$(RUN)/pytest tests/conformance
 	PYTHONPATH=tests $(RUN)/python -m conformance.table
 
-faults: setup ## killed processes and damaged disks alone
-	$(RUN)/pytest tests/faults
+faults: setup clients-installed ## killed processes and damaged disks alone; as root, chaos by a seed: ARGS="--seed 7"
+	$(if $(ARGS),PYTHONPATH=bench:tests $(RUN)/python -m support.chaos $(ARGS),$(RUN)/pytest tests/faults)
 
 bench-dataplane: setup clients-installed ## the byte's way, each step against its rival; ARGS="--only serve"
 	@scripts/install-clients --rivals
@@ -58,6 +64,18 @@ bench-dataplane: setup clients-installed ## the byte's way, each step against it
 
 bench-bounds: setup ## an agent's memory: a large blob, a thousand idle swarms, stalled readers
 	PYTHONPATH=bench:examples:tests $(RUN)/python bench/bounds.py $(ARGS)
+
+bench-backends: setup clients-installed ## a bucket: throughput, an origin's memory, cold pulls by eight agents, as root; ARGS="--only backend-get"
+	PYTHONPATH=bench:examples:tests $(RUN)/python bench/backends.py $(ARGS)
+
+bench-failover: setup ## pulls in the moment after an owner was killed or stopped; ARGS="--pulls 20"
+	PYTHONPATH=bench:examples:tests $(RUN)/python bench/failover.py $(ARGS)
+
+bench-repair: setup ## an origin's disk is lost, and filled again at the limit's rate; ARGS="--images 10"
+	PYTHONPATH=bench:examples:tests $(RUN)/python bench/repair.py $(ARGS)
+
+bench-replication: setup ## two clusters whose link is cut under load for ten minutes; ARGS="--cut 30s"
+	PYTHONPATH=bench:examples:tests $(RUN)/python bench/replication.py $(ARGS)
 
 bench-swarm: setup clients-installed ## N hosts pull one blob at once, against libtorrent and nginx, as root; ARGS="--hosts 8"
 	@scripts/install-clients --rivals

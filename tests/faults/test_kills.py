@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from octopull.storage.disk import DiskStore
 from octopull.storage.uploads import Uploads
 from support import writer
 from support.cluster import Process, agent_config, content, up
+from support.ports import free_port
 
 MIB = 1 << 20
 WRITER = Path(writer.__file__)
@@ -60,11 +60,6 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_blob_or_none(
         assert store.read(digest, len(blob)) == blob
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
-
-
 async def status(http: Http, address: str) -> dict[str, list[dict[str, int]]]:
     """The agent's status, once it answers."""
     while True:
@@ -89,7 +84,7 @@ async def test_an_agent_killed_in_the_middle_goes_on_where_it_was(
     blob = content(400 * MIB, 1)
     digest, layout = Digest.of(blob), Layout(len(blob), piece_length_for(len(blob)))
     with up(tmp_path / "cluster", "--agents", "0") as cluster:
-        await OriginCluster(http, cluster["origins"], 1).push("ns", digest, blob)
+        await OriginCluster(http, cluster["origins"], 1).uploads.push("ns", digest, blob)
         del blob
         port = free_port()
         address = f"127.0.0.1:{port}"
@@ -128,7 +123,7 @@ async def test_a_pull_that_began_while_the_cluster_was_away_completes_when_it_re
     folder = tmp_path / "cluster"
     words = ("--agents", "0", "--port-base", str(base))
     with up(folder, *words) as cluster:
-        await OriginCluster(http, cluster["origins"], 1).push("ns", digest, blob)
+        await OriginCluster(http, cluster["origins"], 1).uploads.push("ns", digest, blob)
     port = free_port()
     agent = Process(
         tmp_path / "agent.log", "agent", "--config", agent_config(tmp_path / "agent", cluster, port)
