@@ -4,20 +4,17 @@ Each line runs octopull and its rival in turn and gives medians. Ratios are what
 seconds are this machine's.
 """
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import click
 
 from harness import rivals
-from harness.pairs import Line, Result, measure
-from harness.report import save, show
-from lines import announcing, images, limiting, listing, pulling, pushing, serving
+from harness.table import run_all
+from lines import announcing, images, limiting, listing, pulling, pushing, remembering, serving
 
 LINES = [
     *serving.LINES, *pulling.LINES, *pushing.LINES, *announcing.LINES, *images.LINES,
-    *limiting.LINES, *listing.LINES,
+    *limiting.LINES, *listing.LINES, *remembering.LINES,
 ]  # fmt: skip
 NEEDS = ("nginx", "docker-registry", "curl", "sha256sum", "skopeo", "ctr", "containerd", "ip",
          "tc", "openssl")  # fmt: skip
@@ -36,28 +33,8 @@ def main(only: tuple[str, ...], pairs: int, folder: Path | None, keep: bool) -> 
     missing = rivals.lacking(*NEEDS)
     if missing:
         raise click.ClickException(f"this machine lacks {', '.join(missing)}")
-    results = []
-    with tempfile.TemporaryDirectory(prefix="octopull-bench-", dir=folder) as root:
-        for line in LINES:
-            if not only or line.name in only:
-                results.append(_one(line, Path(root) / line.name, pairs))
-                if keep:
-                    save(results, RESULTS)
-    show(results, "octopull's data path; medians, and the median of the pairs' ratios")
-
-
-def _one(line: Line, folder: Path, pairs: int) -> Result:
-    click.echo(f"{line.name}: {line.prepare.__doc__ or ''}".strip(": "), err=True)
-    folder.mkdir()
-    try:
-        result = measure(line, folder, pairs)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    click.echo(
-        f"  {result.ours:.4g} against {result.rival:.4g} {result.unit}, ratio {result.ratio:.3f}",
-        err=True,
-    )
-    return result
+    run_all(LINES, only, pairs, folder, RESULTS if keep else None,
+            "octopull's data path; medians, and the median of the pairs' ratios")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -17,6 +17,11 @@ def post(path: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
+def get(path: str) -> bytes:
+    """A GET, likewise."""
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+
+
 async def _or_fail(done: "asyncio.Future[None]") -> None:
     """Wait, but not for ever: a connection that broke asks no more."""
     async with asyncio.timeout(120):

@@ -12,8 +12,8 @@ import yaml
 from harness.content import MIB
 from harness.pairs import Sample
 from harness.processes import cpu_s, peak_rss_mib
-from harness.rivals import free_port
 from support.cluster import Process, agent_config, up
+from support.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ def cluster(folder: Path, *words: str) -> Iterator[Cluster]:
 @contextmanager
 def agent(
     folder: Path, of: Cluster, host: str = "127.0.0.1", prefix: tuple[str, ...] = (),
-    tls: tuple[Path, Path] | None = None, peer: dict[str, Any] | None = None,
+    tls: tuple[Path, Path] | None = None, **settings: Any,
 ) -> Iterator[Agent]:  # fmt: skip
-    """An agent of cluster ``of``; ``prefix`` runs it on another host."""
-    port = free_port("127.0.0.1")
+    """An agent of cluster ``of``; ``prefix`` runs it on another host, ``settings`` are its config's."""
+    port = free_port()
     files = {"certificate": str(tls[0]), "key": str(tls[1])} if tls else None
     config = agent_config(folder, of.document, port, host, files)
-    if peer is not None:
+    if settings:
         document = yaml.safe_load(config.read_text())
-        document["agent"]["peer"] = peer
+        document["agent"].update(settings)
         config.write_text(yaml.safe_dump(document))
     process = Process(folder / "log", "agent", "--config", config, prefix=prefix)
     try:
@@ -78,7 +78,7 @@ class Tracker:
 def tracker(folder: Path, of: Cluster) -> Iterator[Tracker]:
     """A tracker of cluster ``of``."""
     folder.mkdir(parents=True)
-    port = free_port("127.0.0.1")
+    port = free_port()
     config = folder / "tracker.yaml"
     listen = {"host": "127.0.0.1", "port": port}
     settings = {"origins": of.document["origins"], "replicas": 1, "listen": listen}

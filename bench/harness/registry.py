@@ -1,6 +1,8 @@
 """A plain OCI client for set-up, and curl command lines for what is measured."""
 
 import http.client
+from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,7 +14,7 @@ CURL = ("curl", "--silent", "--show-error", "--fail", "--insecure")
 
 def start_upload(base: str, repository: str) -> str:
     """Open an upload session; its URL, which already has a query or none."""
-    reply = _call("POST", base, f"/v2/{repository}/blobs/uploads/")
+    reply = call("POST", base, f"/v2/{repository}/blobs/uploads/")
     location: str = reply.headers["Location"]
     return location if location.startswith("http") else f"{base}{location}"
 
@@ -34,18 +36,25 @@ def push_image(base: str, name: str, image: SmallImage) -> None:
     repository, _, tag = name.partition(":")
     for digest, content in image.blobs.items():
         url = urlsplit(with_digest(start_upload(base, repository), digest))
-        _call("PUT", base, f"{url.path}?{url.query}", content, "application/octet-stream")
-    _call("PUT", base, f"/v2/{repository}/manifests/{tag}", image.manifest, MANIFEST)
+        call("PUT", base, f"{url.path}?{url.query}", content, "application/octet-stream")
+    call("PUT", base, f"/v2/{repository}/manifests/{tag}", image.manifest, MANIFEST)
 
 
 def delete(base: str, path: str) -> None:
     """DELETE something of ours."""
-    _call("DELETE", base, path)
+    call("DELETE", base, path)
 
 
-def _call(
-    method: str, base: str, path: str, body: bytes = b"", media_type: str = ""
-) -> http.client.HTTPResponse:
+@dataclass(frozen=True)
+class Answer:
+    """One response, whole."""
+
+    headers: Message
+    body: bytes
+
+
+def call(method: str, base: str, path: str, body: bytes = b"", media_type: str = "") -> Answer:
+    """One small request; anything but success is an error."""
     connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=120)
     connection.request(method, path, body, {"Content-Type": media_type} if media_type else {})
     response = connection.getresponse()
@@ -53,4 +62,4 @@ def _call(
     connection.close()
     if response.status >= 300:
         raise RuntimeError(f"{method} {path}: {response.status} {text[:300]!r}")
-    return response
+    return Answer(response.headers, text)

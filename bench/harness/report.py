@@ -31,7 +31,7 @@ def show(results: Sequence[Result], title: str) -> None:
         table.add_row(
             row.name, f"{row.ours:.4g} {row.unit}", f"{row.rival:.4g} {row.unit}", row.rival_name,
             f"{row.ratio:.3f}", row.aim, _number(row.ours_cpu_s_per_gib),
-            _number(row.rival_cpu_s_per_gib), f"{row.ours_rss_mib:.0f}",
+            _number(row.rival_cpu_s_per_gib), f"{row.ours_rss_mib:.0f}" if row.ours_rss_mib else "",
         )  # fmt: skip
     Console(width=140).print(table)
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.ports import free_port
+
 START_S = 20.0
 
 
@@ -57,7 +59,7 @@ def nginx(
 def docker_registry(folder: Path) -> Iterator[Rival]:
     """docker-registry on the file system, as Debian ships it but for the addresses."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port("127.0.0.1")
+    port = free_port()
     path = folder / "registry.yml"
     path.write_text(f"""
 version: 0.1
@@ -69,12 +71,6 @@ http: {{addr: "127.0.0.1:{port}"}}
 """)
     with running(folder, f"http://127.0.0.1:{port}", "docker-registry", "serve", path) as rival:
         yield rival
-
-
-def free_port(host: str) -> int:
-    """A port nobody listens on now."""
-    with socket.create_server((host, 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @contextmanager

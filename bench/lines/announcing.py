@@ -13,6 +13,7 @@ from pathlib import Path
 from harness import load, ours, rivals
 from harness.ours import Meter
 from harness.pairs import Line, Sample, Sides
+from support.ports import free_port
 
 HOSTS = 15_000
 SWARMS = 200
@@ -86,7 +87,7 @@ def _services(folder: Path) -> Iterator[tuple[str, str, Meter]]:
 @contextmanager
 def _noop(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True)
-    port = rivals.free_port("127.0.0.1")
+    port = free_port()
     with rivals.running(folder, f"http://127.0.0.1:{port}", sys.executable,
                         Path(__file__).parents[1] / "noop_server.py", str(port)) as rival:  # fmt: skip
         yield rival.url
