@@ -113,7 +113,7 @@ async def run(
             tasks.start(work, title)
         apis: list[Routes] = [
             Api(store, taker, ring, copies, refresh, write_back, node), inventory,
-            CollectionApi(store, books, leaving, write_back), RefreshApi(refresh),
+            CollectionApi(store, books, copies, leaving, write_back), RefreshApi(refresh),
             WriteBackApi(write_back),
         ]  # fmt: skip
         async with node:
