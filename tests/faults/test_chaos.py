@@ -4,8 +4,10 @@
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,11 @@ import pytest
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from support import toxic
-from support.chaos import client, verdict
+from support.chaos import client, drives, verdict
 from support.chaos.books import Books
 from support.chaos.client import Client, Noted, Target
 from support.chaos.disks import Disks, blob_file
+from support.chaos.drives import Drive
 from support.chaos.forks import Forks
 from support.chaos.history import History, Outcome, Tag
 from support.chaos.lab import lacking
@@ -42,6 +45,26 @@ async def test_nothing_is_lost_or_wrong_whatever_befalls_a_cluster(
     assert told.verdict.good, "\n".join(told.verdict.sentences())
     assert told.mishaps.total() >= len(SMALL.counts)
     assert told.operations["pull done"]
+
+
+def test_a_slowed_drive_does_less_until_it_is_quickened(tmp_path: Path) -> None:
+    if os.geteuid() or drives.lacking():
+        pytest.skip(f"no slow disks here: needs root {' '.join(drives.lacking())}")
+
+    def written_s() -> float:
+        started_s = time.monotonic()
+        with (tmp_path / "disk" / "file").open("wb", buffering=0) as file:
+            file.write(bytes(drives.SLOW_BYTES_PER_S // 2))
+            os.fsync(file.fileno())
+        return time.monotonic() - started_s
+
+    with ExitStack() as stack:
+        drive = Drive(tmp_path / "disk", stack)
+        drive.slow()
+        slow_s = written_s()
+        drive.quicken()
+        assert slow_s > 2 * written_s()
+    assert not list((tmp_path / "disk").iterdir())
 
 
 async def test_forks_are_told_apart_though_many_are_asked_for_at_once(

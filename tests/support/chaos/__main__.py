@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from support.chaos import report
+from support.chaos import drives, report
 from support.chaos.forks import Forks, faketime
 from support.chaos.lab import lacking
 from support.chaos.run import LENGTH_S, SHAPE, Told, run
@@ -58,6 +58,9 @@ def main(
         raise click.ClickException(f"no hosts for nodes here: needs {', '.join(lacking())}")
     if not faketime():
         click.echo("no libfaketime here, so no clock goes wrong, and seeds draw other mishaps")
+    if drives.lacking():
+        missing = ", ".join(drives.lacking())
+        click.echo(f"no disk is slow here ({missing}), and seeds draw other mishaps")
     shape = SHAPE.having(tag_indexes=tag_indexes, replicas=replicas)
     runs: list[Told] = []
     with Forks() as forks:

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 
 from octopull.kernel.digest import Digest
 from support.agreeing import all_count
+from support.chaos import drives
 from support.chaos.disks import Disks, blob_files
 from support.chaos.forks import faketime
 from support.chaos.history import History, Spell
@@ -166,12 +167,21 @@ async def _clock(harm: Harm, node: Node, mishap: Mishap) -> AsyncIterator[None]:
     clock.write_text("+0")
 
 
+@asynccontextmanager
+async def _slowed(harm: Harm, node: Node, mishap: Mishap) -> AsyncIterator[None]:
+    harm.lab.drives[node.name].slow()
+    yield
+    harm.lab.drives[node.name].quicken()
+
+
 _WAYS: dict[Way, Callable[[Harm, Node, Mishap], AbstractAsyncContextManager[None]]] = {
     Way.KILLED: _killed, Way.WIPED: _killed, Way.STOPPED: _stopped, Way.CUT: _cut,
-    Way.PARTED: _parted, Way.FILLED: _filled, Way.DAMAGED: _damaged, Way.CLOCK: _clock,
+    Way.PARTED: _parted, Way.FILLED: _filled, Way.SLOWED: _slowed, Way.DAMAGED: _damaged,
+    Way.CLOCK: _clock,
 }  # fmt: skip
 
 
 def possible() -> list[Way]:
     """What can be done on this machine."""
-    return [way for way in Way if way is not Way.CLOCK or faketime()]
+    impossible = {Way.CLOCK: not faketime(), Way.SLOWED: drives.lacking()}
+    return [way for way in Way if not impossible.get(way)]
