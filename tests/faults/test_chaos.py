@@ -23,6 +23,7 @@ from support.chaos.drives import Drive
 from support.chaos.forks import Forks
 from support.chaos.history import History, Outcome, Tag
 from support.chaos.lab import lacking
+from support.chaos.likeness import differing
 from support.chaos.run import SHAPE, run
 from support.images import Image
 from support.production import Production, Shape, production
@@ -160,3 +161,17 @@ async def test_a_blob_that_no_origin_has_is_told_as_lost(
     assert [str(gone) in one for one in found.lost] == [True]
     assert len(found.unrepaired) == 2
     assert not found.anomalies
+
+
+async def test_what_was_not_replicated_is_told_as_differing(
+    http: Http, noted: Noted, forks: Forks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "HEALED_S", 1.0)
+    async with (
+        production(tmp_path / "east", http, ALONE, forks.place) as east,
+        production(tmp_path / "west", http, ALONE, forks.place) as west,
+    ):
+        image = await pushed(noted, east, 1)
+        assert not await differing(noted, east, east)
+        (lacking,) = await differing(noted, east, west)
+        assert f"{TAG} is {image.manifest!r} at one, None at the other" in lacking

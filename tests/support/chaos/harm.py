@@ -3,9 +3,11 @@
 import asyncio
 import os
 import random
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
 
 from octopull.kernel.digest import Digest
 from support.agreeing import all_count
@@ -122,9 +124,10 @@ async def _parted(harm: Harm, node: Node, mishap: Mishap) -> AsyncIterator[None]
         for kind, nodes in harm.cluster.by_verb.items()
     }
     kinds = [kind for kind in others if others[kind]]
-    harm.lab.part(node.name, others[random.Random(mishap.draw).choice(kinds)])
+    theirs = others[random.Random(mishap.draw).choice(kinds)]
+    harm.lab.part(node.name, theirs)
     yield
-    harm.lab.join(node.name)
+    harm.lab.join(node.name, theirs)
 
 
 @asynccontextmanager
@@ -144,12 +147,7 @@ async def _damaged(harm: Harm, node: Node, mishap: Mishap) -> AsyncIterator[None
         large = [path for path in files if path.stat().st_size > LARGE_BYTES]
         chance = random.Random(mishap.draw)
         path = chance.choice(chance.choice([files, large or files]))
-        with path.open("r+b") as file:
-            middle = file.seek(0, os.SEEK_END) // 2
-            file.seek(middle)
-            (byte,) = file.read(1)
-            file.seek(middle)
-            file.write(bytes([byte ^ 1]))
+        _flip(path)
         harm.damaged.append((node.name, Digest(path.name)))
     yield
     # An origin reads all of its blobs when it starts; of an agent's, somebody must get rid.
@@ -157,6 +155,21 @@ async def _damaged(harm: Harm, node: Node, mishap: Mishap) -> AsyncIterator[None
     if node.verb == "agent":
         node.wipe()
     await harm.cluster.start(node)
+
+
+def _flip(path: Path) -> None:
+    """Change a bit in the middle of a file.
+
+    In a copy that takes its place: who reads the file at this moment has proven it, and holds what
+    it has read in memory, as no disk could change it.
+    """
+    content = bytearray(path.read_bytes())
+    if content:
+        content[len(content) // 2] ^= 1
+    copy = path.with_name(f"{path.name}.tmp")
+    copy.write_bytes(content)
+    shutil.copystat(path, copy)
+    copy.replace(path)
 
 
 @asynccontextmanager

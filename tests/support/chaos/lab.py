@@ -111,13 +111,14 @@ class Lab:
 
     def part(self, node: str, others: Iterable[str]) -> None:
         """Let nothing pass between ``node`` and ``others``."""
+        self._filter("-A", node, others)
+
+    def join(self, node: str, others: Iterable[str]) -> None:
+        """Let everything pass between them again."""
+        self._filter("-D", node, others)
+
+    def _filter(self, change: str, node: str, others: Iterable[str]) -> None:
+        within = "ip", "netns", "exec", self.hosts[node].name, "iptables", "-w"
         for other in others:
             for chain, side in (("INPUT", "-s"), ("OUTPUT", "-d")):
-                self._filter(node, "-A", chain, side, self.hosts[other].address, "-j", "DROP")
-
-    def join(self, node: str) -> None:
-        """Let everything pass again."""
-        self._filter(node, "-F")
-
-    def _filter(self, node: str, *words: str) -> None:
-        run("ip", "netns", "exec", self.hosts[node].name, "iptables", "-w", *words)
+                run(*within, change, chain, side, self.hosts[other].address, "-j", "DROP")

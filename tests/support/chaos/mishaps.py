@@ -69,7 +69,7 @@ class Mishap:
 
 
 def drawn(
-    seed: int, counts: Mapping[str, int], length_s: float, possible: Collection[Way]
+    seed: int | str, counts: Mapping[str, int], length_s: float, possible: Collection[Way]
 ) -> dict[str, list[Mishap]]:
     """For each kind of node what befalls it, one mishap after another: so one node at a time."""
     return {
