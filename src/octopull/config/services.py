@@ -11,6 +11,7 @@ from octopull.config.backends import (
 )  # fmt: skip
 from octopull.config.preheating import PreloadSettings
 from octopull.config.replication import ReplicationSettings
+from octopull.config.tls import Tls
 from octopull.config.upstreams import UpstreamSettings, names_of
 from octopull.kernel.errors import Misuse
 from octopull.placement import labels as label
@@ -19,14 +20,6 @@ from octopull.placement.heartbeats import INTERVAL_S_MAX
 LOOPBACK = "127.0.0.1"
 RATE_BYTES_PER_S_MAX = (1 << 53) - 1
 GRACE_S_MAX = 100 * 365 * 86400.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """PEM files of a server: its certificate, with the chain behind it, and its key."""
-
-    certificate: str
-    key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
