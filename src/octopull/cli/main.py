@@ -8,8 +8,8 @@ import click
 from octopull.kernel.errors import Fault
 
 VERBS = (
-    "agent", "gc", "origin", "preheat", "proxy", "pull", "push", "replay", "replicate", "sim",
-    "status", "tag-index", "tracker", "up",
+    "agent", "certs", "gc", "origin", "preheat", "proxy", "pull", "push", "replay", "replicate",
+    "sim", "status", "tag-index", "tracker", "up",
 )  # fmt: skip
 """Each is a module of this package, and the command of that name in it."""
 
@@ -19,6 +19,7 @@ Examples:
   octopull push ./layout demo:v1               an OCI layout folder or tar into it
   octopull pull demo:v1 ./demo                 out of it, through the first agent
   octopull preheat demo:v1                     onto every host, before it is needed
+  octopull certs init                          an authority, for TLS among all services
   octopull gc --dry-run                        what no manifest refers to
   octopull replicate --reconcile eu            another cluster as this one is
   octopull agent --config agent.yaml           one service of a real cluster
