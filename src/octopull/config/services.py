@@ -11,7 +11,7 @@ from octopull.config.backends import (
 )  # fmt: skip
 from octopull.config.preheating import PreloadSettings
 from octopull.config.replication import ReplicationSettings
-from octopull.config.tls import Tls
+from octopull.config.tls import ClusterTls, Tls, check_one_tls
 from octopull.config.upstreams import UpstreamSettings, names_of
 from octopull.kernel.errors import Misuse
 from octopull.placement import labels as label
@@ -151,7 +151,11 @@ class TrackerConfig:
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
     """Names alone count; the same in all services."""
 
+    tls: ClusterTls | None = None
+    """By what it knows the other services, and they know it (docs/tls.md); null: in clear."""
+
     def __post_init__(self) -> None:
+        check_one_tls(self.listen.tls, self.tls)
         check_weights(self.weights, self.origins)
         names_of(self.upstreams)
         _some("origins", self.origins)
@@ -210,7 +214,11 @@ class OriginConfig:
     """How fast blobs are read again to see that the disk still has them; 10 TB take 12 days. 0:
     never."""
 
+    tls: ClusterTls | None = None
+    """By what it knows the other services, and they know it (docs/tls.md); null: in clear."""
+
     def __post_init__(self) -> None:
+        check_one_tls(self.listen.tls, self.tls)
         check_weights(self.weights, self.origins)
         names_of(self.upstreams)
         check_backends(self.backends)
@@ -264,7 +272,11 @@ class TagIndexConfig:
     replication: ReplicationSettings = field(default_factory=ReplicationSettings)
     """Which other clusters have a copy of what is pushed here (docs/replication.md)."""
 
+    tls: ClusterTls | None = None
+    """By what it knows the other services, and they know it (docs/tls.md); null: in clear."""
+
     def __post_init__(self) -> None:
+        check_one_tls(self.listen.tls, self.tls)
         check_weights(self.weights, self.origins)
         names_of(self.upstreams)
         check_backends(self.tag_backends)
@@ -311,6 +323,9 @@ class ProxyConfig:
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
     """Names alone count; the same in all services."""
 
+    tls: ClusterTls | None = None
+    """By what it knows the other services, and they know it (docs/tls.md); null: in clear."""
+
     def __post_init__(self) -> None:
         check_weights(self.weights, self.origins)
         names_of(self.upstreams)
@@ -346,6 +361,9 @@ class AgentConfig:
     preload: PreloadSettings = field(default_factory=PreloadSettings)
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
     """Names alone count; the same in all services."""
+
+    tls: ClusterTls | None = None
+    """By what it knows the other services, and they know it (docs/tls.md); null: in clear."""
 
     def __post_init__(self) -> None:
         names_of(self.upstreams)

@@ -29,3 +29,20 @@ class Tls:
     def __post_init__(self) -> None:
         if self.clients is not Clients.UNASKED and not self.authority:
             raise Misuse("clients' certificates are proven by an authority", clients=self.clients)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterTls:
+    """PEM files by which the services of a cluster know each other; they may change at any time."""
+
+    authority: str
+    """The authorities of the cluster, the same file on every host."""
+    certificate: str
+    """This service's own; it says what the service is (``octopull certs issue``)."""
+    key: str
+
+
+def check_one_tls(listen: Tls | None, cluster: ClusterTls | None) -> None:
+    """Raises Misuse: a port that is for services of the cluster has two certificates."""
+    if listen is not None and cluster is not None:
+        raise Misuse("with tls, listen.tls has no place here: this port is for services alone")

@@ -1,6 +1,7 @@
 """Who the other side of a TLS connection is, by the certificate that it proved to have."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ def caller_certificate(transport: asyncio.BaseTransport | None) -> CertificateNa
     return names_of(shown) if shown else None
 
 
-def names_of(shown: dict[str, Any]) -> CertificateNames:
+def names_of(shown: Mapping[str, Any]) -> CertificateNames:
     """The names in a certificate as ``ssl.SSLSocket.getpeercert`` gives it."""
     found: dict[str, list[str]] = {field: [] for field in _KINDS.values()}
     for kind, name in shown.get("subjectAltName", ()):

@@ -21,19 +21,35 @@ def server_context(settings: Tls) -> ssl.SSLContext:
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(settings.certificate, settings.key)
-    except (OSError, ssl.SSLError) as error:
-        raise Misuse(
-            f"no TLS with certificate {settings.certificate} and key {settings.key}: {error}"
-        ) from error
+    load_own(context, settings)
     if settings.clients is not Clients.UNASKED:
-        _trust(context, settings.authority)
+        trust(context, settings.authority)
     context.verify_mode = _ASKING[settings.clients]
     return context
 
 
-def _trust(context: ssl.SSLContext, authority: str) -> None:
+def load_own(context: ssl.SSLContext, own: Tls) -> None:
+    """Have ``context`` show the certificate of ``own``.
+
+    Raises:
+        Misuse: a file can't be read, or key and certificate do not belong together.
+
+    """
+    try:
+        context.load_cert_chain(own.certificate, own.key)
+    except (OSError, ssl.SSLError) as error:
+        raise Misuse(
+            f"no TLS with certificate {own.certificate} and key {own.key}: {error}"
+        ) from error
+
+
+def trust(context: ssl.SSLContext, authority: str) -> None:
+    """Have ``context`` believe what the authorities of that file signed.
+
+    Raises:
+        Misuse: it can't be read, or holds none.
+
+    """
     try:
         context.load_verify_locations(authority)
     except (OSError, ssl.SSLError) as error:
