@@ -92,3 +92,26 @@ async def test_a_copy_with_other_bytes_is_refused(
         assert not list((tmp_path / ring[0] / "uploads").iterdir())
         with pytest.raises(NotFound):
             await OriginCluster(http, ring[:1], 1).stat("ns", digest)
+
+
+async def test_a_push_that_lacked_a_quorum_is_spread_before_a_manifest_may_refer_to_it(
+    http: Http, ring: list[str], tmp_path: Path
+) -> None:
+    blob = content(100_000, 10)
+    digest = Digest.of(blob)
+    cluster = OriginCluster(http, ring, 3)
+    referring = OriginCluster(http, ring, 3, book=lambda: "5" * 16)
+    async with origin(tmp_path, ring[0], ring, 3):
+        with pytest.raises(Unavailable):
+            await cluster.uploads.push("ns", digest, blob)
+    async with origin(tmp_path, ring[0], ring, 3):
+        # A client that asks may still take it for pushed ...
+        assert await cluster.keep("ns", [digest]) == {digest: len(blob)}
+        # ... but not refer to it, until it is where a push puts it.
+        with pytest.raises(Unavailable):
+            await referring.keep("ns", [digest])
+        async with origin(tmp_path, ring[1], ring, 3):
+            assert await referring.keep("ns", [digest]) == {digest: len(blob)}
+            assert await holders(http, ring[:2], digest) == set(ring[:2])
+        # It had its quorum once: who is away now has it still.
+        assert await referring.keep("ns", [digest]) == {digest: len(blob)}

@@ -112,6 +112,9 @@ REPLICAS_FAILED = Counter("octopull_replicas_failed_total", "Copies to an owner 
 BLOBS_REPAIRED = Counter(
     "octopull_blobs_repaired_total", "Blobs that an origin lacked and took from another."
 )
+STRAYS_REMOVED = Counter(
+    "octopull_strays_removed_total", "Blobs that an origin did not own, and all owners had."
+)
 BLOBS_SCRUBBED = Counter("octopull_blobs_scrubbed_total", "Blobs read again to see if they last.")
 BLOBS_DAMAGED = Counter("octopull_blobs_damaged_total", "Blobs that the disk damaged, set aside.")
 REPAIRS_FAILED = Counter(

@@ -38,6 +38,7 @@ from octopull.services.origin.repair import Repair
 from octopull.services.origin.ring import Ring
 from octopull.services.origin.scrub import Scrub
 from octopull.services.origin.sources import Sources
+from octopull.services.origin.strays import Strays
 from octopull.services.origin.uploads import Taker
 from octopull.services.origin.write_back import WriteBack
 from octopull.services.origin.write_back_api import WriteBackApi
@@ -95,9 +96,8 @@ async def run(
         http = pool.to(Role.ORIGIN)
         ring = _ring(config)
         copies = Copies(http, store, ring)
-        sources = Sources(
-            {one: upstream_blobs(upstream) for one, upstream in upstreams.items()}, backends.of
-        )
+        fetched = {one: upstream_blobs(upstream) for one, upstream in upstreams.items()}
+        sources = Sources(fetched, backends.of)
         grow = functools.partial(seeds.grow, node)
         fetcher = Fetcher(store, uploads, grow, config.blob_bytes_max)
         refresh = Refresh(store, fetcher, copies, sources, ring, http, tasks)
@@ -109,6 +109,7 @@ async def run(
         repair = Repair(http, store, taker, ring, inventory, write_back, config.repair)
         for title, work in {
             "repair": repair.run(),
+            "clear strays": Strays(http, store, ring, queue, config.repair).run(),
             "scrub": _scrub(config, store, seeds, repair).run(),
             "evict": Caching(store, leaving, config.cache).run(),
             "expire uploads": _expire(uploads, config.upload_idle_s),
@@ -116,7 +117,7 @@ async def run(
             tasks.start(work, title)
         apis: list[Routes] = [
             Api(store, taker, ring, copies, refresh, write_back, node), inventory,
-            CollectionApi(store, books, leaving, write_back), RefreshApi(refresh),
+            CollectionApi(store, books, copies, leaving, write_back), RefreshApi(refresh),
             WriteBackApi(write_back),
         ]  # fmt: skip
         async with node:
