@@ -13,16 +13,27 @@ async def handshake(sock: ssl.SSLSocket) -> None:
         OSError: the connection broke; ssl.SSLError: a side does not believe the other.
 
     """
-    loop = asyncio.get_running_loop()
     while True:
         try:
             sock.do_handshake()
         except ssl.SSLWantReadError:
-            await _ready(sock, loop.add_reader, loop.remove_reader)
+            await readable(sock)
         except ssl.SSLWantWriteError:
-            await _ready(sock, loop.add_writer, loop.remove_writer)
+            await writable(sock)
         else:
             return
+
+
+async def readable(sock: ssl.SSLSocket) -> None:
+    """Until bytes have come, or the end."""
+    loop = asyncio.get_running_loop()
+    await _ready(sock, loop.add_reader, loop.remove_reader)
+
+
+async def writable(sock: ssl.SSLSocket) -> None:
+    """Until there is room for bytes."""
+    loop = asyncio.get_running_loop()
+    await _ready(sock, loop.add_writer, loop.remove_writer)
 
 
 async def _ready(

@@ -52,7 +52,7 @@ async def run(
     root = Path(config.data)
     memory = config.cache.memory_bytes_max, config.cache.memory_blob_bytes_max
     store = await asyncio.to_thread(HotStore, root, *memory)
-    async with among_services(Role.AGENT, config.tls) as (_, http), Tasks() as tasks:
+    async with among_services(Role.AGENT, config.tls) as (tls, http), Tasks() as tasks:
         tracker = TrackerClient(http.to(Role.TRACKER), config.trackers)
         tags = TagIndex(http.to(Role.TAG_INDEX), config.tag_indexes)
         limits = limits_of(config.peer)
@@ -65,7 +65,7 @@ async def run(
             peers = {key: tuple(found) for key, found in reply.swarms.items()}
             return Introduction(reply.interval_s, peers)
 
-        node = PeerNode(config.peer, peer_id(root), PeerKind.AGENT, blobs.find, introduce)
+        node = PeerNode(config.peer, peer_id(root), PeerKind.AGENT, blobs.find, introduce, tls)
         async with node:
             blobs.attach(node)
             app = application("agent")

@@ -85,7 +85,6 @@ async def run(
             refresh.want(theirs.namespace, theirs.digest)
         return swarm
 
-    node = PeerNode(config.peer, peer_id(root), PeerKind.ORIGIN, find, None)
     async with (
         among_services(Role.ORIGIN, config.tls) as (tls, pool),
         registry.connected(config.upstreams) as upstreams,
@@ -94,6 +93,7 @@ async def run(
         Tasks() as tasks,
     ):
         http = pool.to(Role.ORIGIN)
+        node = PeerNode(config.peer, peer_id(root), PeerKind.ORIGIN, find, None, tls)
         ring = _ring(config)
         copies = Copies(http, store, ring)
         fetched = {one: upstream_blobs(upstream) for one, upstream in upstreams.items()}
