@@ -70,7 +70,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
         # A tag index passes on to the one that leads what it was asked, and may have been.
         _may(POST, "/gc", OPERATOR, TAG_INDEX),
         _may(WRITE, "/replication", OPERATOR, TAG_INDEX),
-        _may(READ, "/", AGENT, ORIGIN, PROXY, OPERATOR, TAG_INDEX),
+        _may(READ, "/", AGENT, PROXY, OPERATOR, TAG_INDEX),
         _may(WRITE, "/", PROXY, OPERATOR, TAG_INDEX),
     ),
 }  # fmt: skip

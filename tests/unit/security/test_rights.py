@@ -33,16 +33,16 @@ TABLE = {
     ("tracker", "POST", "/namespace/{namespace}/starts"): "apO",
     ("tracker", "PUT", "/preheats/{id}"): "pO",
     ("tracker", "GET", "/new"): "",
-    ("tag_index", "GET", "/tags/{tag}"): "aoipO",
-    ("tag_index", "GET", "/deletions"): "aoipO",
+    ("tag_index", "GET", "/tags/{tag}"): "aipO",
+    ("tag_index", "GET", "/deletions"): "aipO",
     ("tag_index", "PUT", "/tags/{tag}/digest/{digest}"): "ipO",
     ("tag_index", "DELETE", "/tags/{tag}"): "ipO",
     ("tag_index", "POST", "/agreement/messages"): "i",
     ("tag_index", "POST", "/agreement/book"): "i",
-    ("tag_index", "GET", "/agreement"): "aoipO",
+    ("tag_index", "GET", "/agreement"): "aipO",
     ("tag_index", "POST", "/gc"): "iO",
     ("tag_index", "POST", "/replication/{remote}/reconcile"): "iO",
-    ("tag_index", "GET", "/write-back"): "aoipO",
+    ("tag_index", "GET", "/write-back"): "aipO",
 }  # fmt: skip
 
 
