@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients-installed servers-installed demo test check sim clients clients-large golden conformance faults format bench-dataplane bench-bounds bench-backends bench-failover bench-repair bench-replication bench-swarm
+.PHONY: help setup clients-installed servers-installed demo test check sim clients clients-large golden conformance faults fuzz format bench-dataplane bench-bounds bench-backends bench-failover bench-repair bench-replication bench-swarm
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s'|'
@@ -81,6 +81,10 @@ bench-swarm: setup clients-installed ## N hosts pull one blob at once, against l
 	@scripts/install-clients --rivals
 	@$(RUN)/uv sync --quiet --locked --system-certs --group bench
 	PYTHONPATH=bench:examples:tests $(RUN)/python bench/swarm.py $(ARGS)
+
+fuzz: setup ## every parser of bytes from others, led by the code they reach; ARGS="--inputs 300000"
+	@$(RUN)/uv sync --quiet --locked --system-certs --group fuzz
+	PYTHONPATH=tests $(RUN)/python -m fuzz $(ARGS)
 
 format: setup ## format and mend what can be mended
 	$(RUN)/ruff format src tests examples bench

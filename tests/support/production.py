@@ -193,15 +193,20 @@ class _Site:
 
 
 def planned(
-    folder: Path, http: Http, shape: Shape, places: Callable[[str], Place] = anywhere
-) -> Production:
-    """A cluster none of whose processes runs yet; its data is in ``folder``."""
+    folder: Path, http: Http, shape: Shape, places: Callable[[str], Place] = anywhere,
+    prefix: str = "",
+) -> Production:  # fmt: skip
+    """A cluster none of whose processes runs yet; its data is in ``folder``.
+
+    Names of nodes begin with ``prefix``.
+    """
 
     def sites(verb: str, count: int) -> list[_Site]:
         found = []
         for number, port in enumerate(free_ports(count)):
-            place = places(f"{verb}-{number}")
-            found.append(_Site(f"{verb}-{number}", place, f"{place.host}:{port}"))
+            name = f"{prefix}{verb}-{number}"
+            place = places(name)
+            found.append(_Site(name, place, f"{place.host}:{port}"))
         return found
 
     def node(verb: str, site: _Site, **settings: Any) -> Node:

@@ -13,7 +13,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )  # fmt: skip
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 import aiohttp
@@ -237,10 +237,21 @@ class OriginCluster:
             as ``stat``.
 
         """
-        holder = await self._holder(namespace, digest)
         headers = {} if span is None else {"Range": f"bytes={span[0]}-{span[0] + span[1] - 1}"}
-        url = blob_url(holder, namespace, digest)
-        async with self._http.stream("GET", url, headers=headers) as response:
+        line = self._preference(digest)
+        async with AsyncExitStack() as stack:
+            while True:
+                holder = await self._holder(namespace, digest, line)
+                url = blob_url(holder, namespace, digest)
+                opening = self._http.stream("GET", url, headers=headers)
+                try:
+                    response = await stack.enter_async_context(opening)
+                    break
+                except (NotFound, Unavailable):
+                    # It died since it said so, or finds only now what its disk has made of it.
+                    line.remove(holder)
+                    if not line:
+                        raise
             yield response
 
     async def metainfo(self, namespace: str, digest: Digest) -> Described:
@@ -332,16 +343,24 @@ class OriginCluster:
 
         await first(self._hosts, self._health, ask)
 
-    async def _holder(self, namespace: str, digest: Digest) -> str:
+    async def _holder(self, namespace: str, digest: Digest, line: Sequence[str]) -> str:
+        """The first of ``line`` that says that it has the blob."""
+
         async def ask(host: str) -> str:
             await self._http.call("HEAD", blob_url(host, namespace, digest))
             return host
 
-        return await self._held(namespace, digest, ask)
+        return await self._held(namespace, digest, ask, line)
 
-    async def _held(self, namespace: str, digest: Digest, ask: Callable[[str], Awaitable[T]]) -> T:
-        """The answer of a host that has the blob, if need be once it is being fetched."""
-        line = self._preference(digest)
+    async def _held(
+        self, namespace: str, digest: Digest, ask: Callable[[str], Awaitable[T]],
+        line: Sequence[str] | None = None,
+    ) -> T:  # fmt: skip
+        """The answer of a host that has the blob, if need be once it is being fetched.
+
+        Asked are those of ``line``, or all.
+        """
+        line = self._preference(digest) if line is None else line
         for _ in range(FETCHES_MAX):
             try:
                 return await first_holder(line, self._health, ask)
