@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from oci_image import Image
@@ -61,6 +62,21 @@ def test_a_cluster_in_clear_says_so(folder: Path, tmp_path: Path) -> None:
     assert process.stop() == 0
     (line,) = [one for one in process.log.read_text().splitlines() if "tls.absent" in one]
     assert json.loads(line)["level"] == "warning"
+
+
+def test_who_lacks_the_library_is_told_what_to_install(tmp_path: Path) -> None:
+    without = (
+        "import sys; sys.modules['cryptography'] = None; from octopull.cli.main import main; main()"
+    )
+    for words in (("certs", "init"), ("up", "--tls", "--port-base", "0", "--agents", "0")):
+        done = subprocess.run(
+            [sys.executable, "-c", without, *words], cwd=tmp_path, capture_output=True, text=True,
+            check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert (
+            done.stderr == "octopull: certificates are made with: pip install 'octopull[certs]'\n"
+        )
 
 
 def test_a_service_whose_files_are_wrong_says_which_and_does_not_start(tmp_path: Path) -> None:

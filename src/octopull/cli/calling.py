@@ -8,6 +8,8 @@ import click
 
 from octopull.config.tls import ClusterTls
 from octopull.http.client import Http, among_services
+from octopull.observability import logs
+from octopull.observability.logs import LogFormat
 from octopull.security.roles import Role
 
 AUTHORITY = "authority.pem"
@@ -23,6 +25,9 @@ async def calling() -> AsyncIterator[Http]:
     """
     context = click.get_current_context(silent=True)
     path = None if context is None else context.find_root().params.get("tls")
+    if path is not None:
+        # What is wrong with certificates is said there, and is no part of an answer.
+        logs.configure("warning", LogFormat.TEXT)
     async with among_services(Role.OPERATOR, _files(path)) as (_, http):
         yield http
 

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-
 from octopull.kernel.errors import Corrupt, Misuse, NotFound
 from octopull.security import authority
-from octopull.security.authority import Holder, Issued
+from octopull.security.authority import Certificate, Holder, Issued
 from octopull.storage import durable
 
 AUTHORITY, AUTHORITY_KEY = "authority.pem", "authority.key"
@@ -26,7 +24,7 @@ class Leaf:
     """A certificate of the folder that is nobody's authority."""
 
     path: Path
-    certificate: x509.Certificate
+    certificate: Certificate
     holder: Holder | None
 
     @property
@@ -65,7 +63,7 @@ class CertificateFolder:
         stem = f"{holder.role}-{holder.names[0].replace(':', '_').replace('*', '_')}"
         return self._folder / f"{stem}.pem", self._folder / f"{stem}.key"
 
-    def init(self, life: timedelta, *, force: bool = False) -> x509.Certificate:
+    def init(self, life: timedelta, *, force: bool = False) -> Certificate:
         """Make the authority.
 
         Raises:
@@ -121,13 +119,13 @@ class CertificateFolder:
                 renewed.append(leaf)
         return renewed
 
-    def roll(self, life: timedelta) -> x509.Certificate:
+    def roll(self, life: timedelta) -> Certificate:
         """A new authority before the old ones, which count until ``retire``."""
         made = authority.new_authority(authority.now(), life)
         self._keep_authority(made, self.authorities())
         return made.certificate
 
-    def retire(self) -> list[x509.Certificate]:
+    def retire(self) -> list[Certificate]:
         """Have only the newest authority count; the others, which no longer do.
 
         Raises:
@@ -143,7 +141,7 @@ class CertificateFolder:
         durable.put(self.authority_path, authority.pem([signer]), mode=CERTIFICATE_MODE)
         return old
 
-    def authorities(self) -> list[x509.Certificate]:
+    def authorities(self) -> list[Certificate]:
         """Those that count, the newest first.
 
         Raises:
@@ -161,7 +159,7 @@ class CertificateFolder:
                 return Issued(certificate, key)
         raise Misuse(f"{path} is the key of no authority in {self.authority_path}")
 
-    def _keep_authority(self, made: Issued, others: list[x509.Certificate]) -> None:
+    def _keep_authority(self, made: Issued, others: list[Certificate]) -> None:
         # The certificate comes first: a key without its certificate would sign for nobody.
         bundle = authority.pem([made.certificate, *others])
         durable.put(self.authority_path, bundle, mode=CERTIFICATE_MODE)

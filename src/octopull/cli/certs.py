@@ -14,9 +14,8 @@ from octopull.security.lifetimes import DAY_S, Stage, left_words, stage
 from octopull.security.roles import Role
 
 if TYPE_CHECKING:
-    from cryptography import x509
-
     from octopull.cli.certificate_folder import CertificateFolder, Leaf
+    from octopull.security.authority import Certificate
 
 EPILOG = """\b
 From nothing to certificates for a cluster:
@@ -160,15 +159,15 @@ def _trouble(folder: "CertificateFolder", leaf: "Leaf") -> str:
     return "" if leaf.paired else f"{leaf.key_path.name} is not its key"
 
 
-def _common(certificate: "x509.Certificate") -> str:
+def _common(certificate: "Certificate") -> str:
     return certificate.subject.rfc4514_string().removeprefix("CN=")
 
 
-def _left_s(certificate: "x509.Certificate") -> float:
+def _left_s(certificate: "Certificate") -> float:
     from octopull.security.authority import now
 
     return (certificate.not_valid_after_utc - now()).total_seconds()
 
 
-def _left(certificate: "x509.Certificate") -> str:
+def _left(certificate: "Certificate") -> str:
     return f"{left_words(_left_s(certificate))} ({certificate.not_valid_after_utc:%Y-%m-%d})"

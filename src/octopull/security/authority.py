@@ -20,6 +20,7 @@ try:
 except ImportError as error:
     raise Misuse("certificates are made with: pip install 'octopull[certs]'") from error
 
+Certificate = x509.Certificate
 SKEW = timedelta(minutes=10)
 """Certificates count from a little before they were made: hosts' clocks differ."""
 

@@ -97,6 +97,8 @@ def load(files: ClusterTls, own: Role) -> Mutual:
         calling[role] = context
     greeting = _context(ssl.PROTOCOL_TLS_SERVER, served, files.authority)
     greeting.verify_mode = ssl.CERT_REQUIRED
+    # A connection lasts as long as its swarm: there is none to be resumed.
+    greeting.num_tickets = 0
     dialing = _context(ssl.PROTOCOL_TLS_CLIENT, served, files.authority)
     dialing.check_hostname = False
     for context in (greeting, dialing):
