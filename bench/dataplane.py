@@ -10,11 +10,21 @@ import click
 
 from harness import rivals
 from harness.table import run_all
-from lines import announcing, images, limiting, listing, pulling, pushing, remembering, serving
+from lines import (
+    announcing,
+    images,
+    limiting,
+    listing,
+    peering,
+    pulling,
+    pushing,
+    remembering,
+    serving,
+)  # fmt: skip
 
 LINES = [
     *serving.LINES, *pulling.LINES, *pushing.LINES, *announcing.LINES, *images.LINES,
-    *limiting.LINES, *listing.LINES, *remembering.LINES,
+    *limiting.LINES, *peering.LINES, *listing.LINES, *remembering.LINES,
 ]  # fmt: skip
 NEEDS = ("nginx", "docker-registry", "curl", "sha256sum", "skopeo", "ctr", "containerd", "ip",
          "tc", "openssl", "redis-server")  # fmt: skip

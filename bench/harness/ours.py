@@ -42,18 +42,24 @@ class Agent:
 def cluster(folder: Path, *words: str) -> Iterator[Cluster]:
     """A cluster with its data in ``folder``."""
     with up(folder, "--agents", "0", *words) as document:
-        yield Cluster(f"http://{document['proxy']}", document, document["pid"])
+        scheme = "https" if "--tls" in words else "http"
+        yield Cluster(f"{scheme}://{document['proxy']}", document, document["pid"])
 
 
 @contextmanager
 def agent(
     folder: Path, of: Cluster, host: str = "127.0.0.1", prefix: tuple[str, ...] = (),
-    tls: tuple[Path, Path] | None = None, **settings: Any,
+    tls: tuple[Path, Path] | None = None, peers_tls: dict[str, str] | None = None, **settings: Any,
 ) -> Iterator[Agent]:  # fmt: skip
-    """An agent of cluster ``of``; ``prefix`` runs it on another host, ``settings`` are its config's."""
+    """An agent of cluster ``of``; ``prefix`` runs it on another host, ``settings`` are its config's.
+
+    ``tls`` is for its clients, ``peers_tls`` for the cluster.
+    """
     port = free_port()
     files = {"certificate": str(tls[0]), "key": str(tls[1])} if tls else None
     config = agent_config(folder, of.document, port, host, files)
+    if peers_tls:
+        settings["tls"] = peers_tls
     if settings:
         document = yaml.safe_load(config.read_text())
         document["agent"].update(settings)

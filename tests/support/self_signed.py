@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from octopull.config.services import Tls
+from octopull.config.tls import Tls
 
 
 def certificate(folder: Path, name: str = "one") -> Tls:

@@ -7,6 +7,7 @@ from octopull.runtime.bandwidth import Flow
 from octopull.swarm.codec import Decoder, encode
 from octopull.swarm.messages import Have, Message, PieceHead
 from octopull.transport.buffers import BufferPool
+from octopull.transport.line import PlainLine
 from octopull.transport.receiving import Receiver
 
 LENGTH = 300_000
@@ -43,7 +44,9 @@ async def test_bodies_wait_for_buffers_and_no_byte_is_lost() -> None:
     ours.setblocking(False)
     theirs.setblocking(False)
     pool, hearer = BufferPool(LENGTH), Hearer()
-    hearer.receiver = Receiver(ours, Decoder(1 << 16), pool, Flow(), hearer, lambda _reason: None)
+    hearer.receiver = Receiver(
+        PlainLine(ours), Decoder(1 << 16), pool, Flow(), hearer, lambda _reason: None
+    )
     hearer.receiver.start()
     stream = b"".join(
         encode(PieceHead(piece, LENGTH)) + bytes([piece]) * LENGTH + encode(Have(piece))

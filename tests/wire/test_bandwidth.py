@@ -16,6 +16,7 @@ from octopull.kernel.errors import Misuse
 from octopull.runtime.bandwidth import Bucket, Flow, Rate
 from octopull.swarm.codec import Decoder
 from octopull.swarm.messages import Have
+from octopull.transport.line import PlainLine
 from octopull.transport.sending import Body, Sender
 from support.cluster import content
 
@@ -97,7 +98,7 @@ async def test_frames_overtake_a_body_that_a_limit_holds_back(tmp_path: Path) ->
         sock.setblocking(False)
     flow, served = Flow(Bucket(Rate(1))), list[int]()
     flow.spend(1000)
-    sender = Sender(ours, flow, lambda piece, _: served.append(piece), lambda _: None)
+    sender = Sender(PlainLine(ours), flow, lambda piece, _: served.append(piece), lambda _: None)
     loop, decoder = asyncio.get_running_loop(), Decoder(1 << 16)
     with file.open("rb") as opened:
         sender.serve(Body(0, opened.fileno(), 0, 100_000), 0)

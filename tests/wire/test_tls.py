@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from octopull.config.services import Listen, Tls
+from octopull.config.services import Listen
+from octopull.config.tls import Tls
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.http.streams import send_blob

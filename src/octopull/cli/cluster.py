@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from octopull.cli.serve import Run
 from octopull.config.backends import TAG_SCHEMES, BackendSettings, TagBackendSettings
@@ -20,13 +20,19 @@ from octopull.config.services import (
     TagIndexConfig,
     TrackerConfig,
 )  # fmt: skip
+from octopull.config.tls import ClusterTls
 from octopull.config.upstreams import UpstreamSettings
 from octopull.http.serving import Listening
+from octopull.runtime.tasks import Tasks
+from octopull.security.roles import Role
 from octopull.services.agent.app import run as run_agent
 from octopull.services.origin.app import run as run_origin
 from octopull.services.proxy.app import run as run_proxy
 from octopull.services.tag_index.app import run as run_tag_index
 from octopull.services.tracker.app import run as run_tracker
+
+if TYPE_CHECKING:
+    from octopull.cli.own_certificates import OwnCertificates
 
 AGENTS_MAX = 50
 COLLECT_EVERY_S = 3600.0
@@ -42,10 +48,15 @@ class Cluster:
     tracker: Listening
     origin: Listening
     agents: tuple[Listening, ...]
+    certificates: "OwnCertificates | None" = None
+    """Without them, all of it speaks in clear."""
 
     def document(self) -> dict[str, Any]:
         """As written to the ready file: every address as ``host:port``."""
+        own = self.certificates
+        secure = {} if own is None else {"tls": str(own.operator), "trusted": str(own.trusted)}
         return {
+            **secure,
             "proxy": self.proxy.address,
             "tag_index": self.tag_index.address,
             "tracker": self.tracker.address,
@@ -64,6 +75,21 @@ class Outside:
     upstreams: list[UpstreamSettings]
     backends: list[BackendSettings]
     replication: ReplicationSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Speaking:
+    """How the services speak: by these certificates, or in clear."""
+
+    certificates: "OwnCertificates | None"
+
+    def of(self, role: Role) -> ClusterTls | None:
+        """By what a service knows the others."""
+        return None if self.certificates is None else self.certificates.of(role)
+
+    def outside(self, listen: Listen, role: Role) -> Listen:
+        """Where a service that has clients outside the cluster listens."""
+        return listen if self.certificates is None else self.certificates.https(listen, role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +125,13 @@ def tags_beside(backend: BackendSettings) -> list[TagBackendSettings]:
 async def running(
     data: Path, agents: int, ports: Ports, upstreams: Sequence[UpstreamSettings] = (),
     backend: BackendSettings | None = None, replication: ReplicationSettings = UNREPLICATED,
+    certificates: "OwnCertificates | None" = None,
 ) -> AsyncIterator[Cluster]:  # fmt: skip
     """A whole cluster with its data under ``data``, until the block ends.
 
     The images of ``upstreams`` are fetched when they are asked for; blobs and tags are written to
     ``backend``, and read from there if this cluster lacks them. What is pushed goes to other
-    clusters as ``replication`` says.
+    clusters as ``replication`` says. With ``certificates`` all of it speaks TLS.
 
     Raises:
         Unavailable: an address is taken, or the data folder can't be had.
@@ -112,7 +139,9 @@ async def running(
 
     """
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
+    async with Tasks() as tasks, asyncio.TaskGroup() as group:
+        if certificates is not None:
+            tasks.start(certificates.renew_daily(), "renew certificates")
 
         async def start(run: Run, config: object) -> Listening:
             ready: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
@@ -121,7 +150,8 @@ async def running(
 
         try:
             outside = Outside(list(upstreams), [] if backend is None else [backend], replication)
-            yield await _start_all(start, data, agents, ports, outside)
+            speaking = Speaking(certificates)
+            yield await _start_all(start, data, agents, ports, outside, speaking)
         finally:
             stop.set()
 
@@ -138,31 +168,35 @@ async def _run(
 
 async def _start_all(
     start: Callable[[Run, object], Any], data: Path, agents: int, ports: Ports,
-    outside: Outside,
+    outside: Outside, speaking: Speaking,
 ) -> Cluster:  # fmt: skip
     upstreams = outside.upstreams
     tag_backends = [tags for backend in outside.backends for tags in tags_beside(backend)]
     origin = await start(
         run_origin,
         OriginConfig(data=str(data / "origin"), listen=ports.at(10), peer=ports.peer_at(11),
-                     replicas=1, upstreams=upstreams, backends=outside.backends),
+                     replicas=1, upstreams=upstreams, backends=outside.backends,
+                     tls=speaking.of(Role.ORIGIN)),
     )  # fmt: skip
     origins = [origin.address]
     tracker = await start(
         run_tracker,
-        TrackerConfig(origins=origins, listen=ports.at(20), replicas=1, upstreams=upstreams),
-    )
+        TrackerConfig(origins=origins, listen=ports.at(20), replicas=1, upstreams=upstreams,
+                      tls=speaking.of(Role.TRACKER)),
+    )  # fmt: skip
     tag_index = await start(
         run_tag_index,
         TagIndexConfig(data=str(data / "tag-index"), origins=origins, listen=ports.at(30),
                        replicas=1, gc=GcSettings(every_s=COLLECT_EVERY_S),
                        upstreams=upstreams, tag_backends=tag_backends,
-                       replication=outside.replication),
+                       replication=outside.replication, tls=speaking.of(Role.TAG_INDEX)),
     )  # fmt: skip
     proxy = await start(
         run_proxy,
-        ProxyConfig(origins=origins, tag_indexes=[tag_index.address], listen=ports.at(0),
-                    trackers=[tracker.address], replicas=1, upstreams=upstreams),
+        ProxyConfig(origins=origins, tag_indexes=[tag_index.address],
+                    listen=speaking.outside(ports.at(0), Role.PROXY),
+                    trackers=[tracker.address], replicas=1, upstreams=upstreams,
+                    tls=speaking.of(Role.PROXY)),
     )  # fmt: skip
     started = [
         await start(
@@ -174,11 +208,13 @@ async def _start_all(
                 deletions_s=2.0,
                 heartbeat_s=1.0,
                 labels={"agent": str(number)},
-                listen=ports.at(100 + number),
+                listen=speaking.outside(ports.at(100 + number), Role.AGENT),
                 peer=ports.peer_at(200 + number),
                 upstreams=upstreams,
+                tls=speaking.of(Role.AGENT),
             ),
         )
         for number in range(1, agents + 1)
     ]
-    return Cluster(proxy, tag_index, tracker, origin, tuple(started))
+    certificates = speaking.certificates
+    return Cluster(proxy, tag_index, tracker, origin, tuple(started), certificates)

@@ -12,10 +12,11 @@ from rich.console import Console
 from octopull.clients.draining import Left, left
 from octopull.config import load
 from octopull.config.services import OriginConfig
-from octopull.http.client import Http
+from octopull.http.client import among_services
 from octopull.kernel.errors import Misuse, Unavailable
 from octopull.kernel.units import show_size
 from octopull.placement.rendezvous import weighted
+from octopull.security.roles import Role
 
 LOOK_S = 5.0
 EPILOG = """\b
@@ -41,15 +42,15 @@ def drain(path: Path, *, check: bool) -> None:
         raise Misuse(f"{config.name or 'this origin'} has a weight: set it to 0 everywhere first, "
                      "see --help")  # fmt: skip
     others = weighted(config.origins, config.weights)
-    if not asyncio.run(_drained(config.name, others, check=check)):
+    if not asyncio.run(_drained(config, others, check=check)):
         raise SystemExit(1)
     click.echo(f"{config.name} may be stopped, and then taken from the lists")
 
 
-async def _drained(host: str, others: Sequence[str], *, check: bool) -> bool:
+async def _drained(config: OriginConfig, others: Sequence[str], *, check: bool) -> bool:
     """Whether it is; unless ``check``, returns only then."""
-    console = Console(file=sys.stderr)
-    async with Http() as http:
+    console, host = Console(file=sys.stderr), config.name
+    async with among_services(Role.ORIGIN, config.tls) as (_, http):
         with console.status(f"{host}: looking at what it holds") as status:
             while True:
                 try:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.status import Status
 
 from octopull.cli import ready_file
+from octopull.cli.calling import calling
 from octopull.cli.quantities import Duration
 from octopull.clients.collection import Line, Looked, Swept, collect
-from octopull.http.client import Http
 from octopull.kernel.units import show_size
 
 EPILOG = """\b
@@ -46,7 +46,7 @@ def gc(tag_index: str, cluster: Path | None, dry_run: bool, grace_s: float | Non
 
 async def _collect(host: str, grace_s: float | None, *, dry_run: bool) -> bool:
     """Whether all origins were done."""
-    async with Http() as http:
+    async with calling() as http:
         with _showing() as status:
             swept = await _show(collect(http, host, grace_s=grace_s, dry_run=dry_run),
                                 status, dry_run=dry_run)  # fmt: skip

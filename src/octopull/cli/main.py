@@ -2,14 +2,15 @@
 
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 
 from octopull.kernel.errors import Fault
 
 VERBS = (
-    "agent", "gc", "origin", "preheat", "proxy", "pull", "push", "replay", "replicate", "sim",
-    "status", "tag-index", "tracker", "up",
+    "agent", "certs", "gc", "origin", "preheat", "proxy", "pull", "push", "replay", "replicate",
+    "sim", "status", "tag-index", "tracker", "up",
 )  # fmt: skip
 """Each is a module of this package, and the command of that name in it."""
 
@@ -19,6 +20,8 @@ Examples:
   octopull push ./layout demo:v1               an OCI layout folder or tar into it
   octopull pull demo:v1 ./demo                 out of it, through the first agent
   octopull preheat demo:v1                     onto every host, before it is needed
+  octopull certs init                          an authority, for TLS among all services
+  octopull --tls certs/operator-alice.pem status  of a cluster that speaks it
   octopull gc --dry-run                        what no manifest refers to
   octopull replicate --reconcile eu            another cluster as this one is
   octopull agent --config agent.yaml           one service of a real cluster
@@ -48,8 +51,13 @@ def verb(name: str) -> click.Command:
 
 @click.group(cls=Verbs, epilog=EPILOG)
 @click.version_option(package_name="octopull")
-def octopull() -> None:
+@click.option("--tls", envvar="OCTOPULL_TLS", metavar="FILE",
+              type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="An operator's certificate, with its key and authority.pem beside it "
+                   "(octopull certs), for a cluster that speaks TLS.")  # fmt: skip
+def octopull(tls: Path | None) -> None:
     """A P2P-powered container registry: push once, pull on every host at its link's speed."""
+    del tls  # Found where a command calls a cluster (cli/calling.py).
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from octopull.cli import ready_file
+from octopull.cli.calling import calling
 from octopull.cli.preheat_progress import showing
 from octopull.cli.quantities import Duration
 from octopull.clients.preheats import PreheatClient
@@ -118,7 +119,7 @@ def preheat(
 
 
 async def _with_http(work: Callable[[Http], Awaitable[bool]]) -> bool:
-    async with Http() as http:
+    async with calling() as http:
         return await work(http)
 
 

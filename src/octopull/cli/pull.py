@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+from octopull.cli.calling import calling
 from octopull.cli.layout import NAME, Layout, LayoutEntry
 from octopull.cli.progress import Transfers, transfers
 from octopull.clients.registry import Registry
-from octopull.http.client import Http
 from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import Corrupt, Unavailable
 from octopull.kernel.names import TagName
@@ -34,7 +34,7 @@ def pull(name: str, folder: Path, agent: str) -> None:
 async def _pull(name: TagName, folder: Path, agent: str) -> Digest:
     layout = Layout(folder)
     with transfers() as progress:
-        async with Http() as http:
+        async with calling() as http:
             puller = _Puller(layout, Registry(http, agent, name.repository), progress)
             digest, media_type, size = await puller.manifest(name.tag)
     layout.seal(LayoutEntry(media_type, str(digest), size, {NAME: name.tag}))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+from octopull.cli.calling import calling
 from octopull.cli.layout import Layout, opened
 from octopull.cli.progress import Transfers, transfers
 from octopull.clients.registry import Registry
-from octopull.http.client import Http
 from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import NotFound, Unavailable
 from octopull.kernel.names import TagName
@@ -33,7 +33,7 @@ def push(image: Path, name: str, proxy: str) -> None:
 
 async def _push(image: Path, name: TagName, proxy: str) -> Digest:
     with opened(image) as layout, transfers() as progress:
-        async with Http() as http:
+        async with calling() as http:
             pusher = _Pusher(layout, Registry(http, proxy, name.repository), progress)
             top = Digest.parse(layout.top(name.tag).digest)
             # A registry names what is pushed by tag by its SHA-256.

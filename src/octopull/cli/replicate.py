@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octopull.cli import ready_file
+from octopull.cli.calling import calling
 from octopull.clients.replication import (
     Compared,
     Ended,
@@ -18,7 +19,6 @@ from octopull.clients.replication import (
     progress,
     reconcile,
 )  # fmt: skip
-from octopull.http.client import Http
 
 EPILOG = """\b
 Examples:
@@ -65,18 +65,18 @@ def replicate(
 
 
 async def _progress(host: str) -> ReplicationProgress:
-    async with Http() as http:
+    async with calling() as http:
         return await progress(http, host)
 
 
 async def _forget(host: str, remote: str) -> int:
-    async with Http() as http:
+    async with calling() as http:
         return await forget(http, host, remote)
 
 
 async def _reconcile(host: str, remote: str, *, dry_run: bool, overwrite: bool) -> None:
     found: list[Compared] = []
-    async with Http() as http:
+    async with calling() as http:
         lines = reconcile(http, host, remote, dry_run=dry_run, overwrite=overwrite)
         async for line in lines:
             if isinstance(line, Ended):

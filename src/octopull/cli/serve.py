@@ -17,6 +17,11 @@ from octopull.runtime.files import raise_file_limit
 
 Run = Callable[[Any, Callable[[Listening], None], asyncio.Event], Awaitable[None]]
 
+PLAIN = (
+    "this service and the others speak in clear, and do what anybody asks who reaches their ports: "
+    "see docs/tls.md"
+)
+
 
 def stop_on_signals() -> asyncio.Event:
     """An event that SIGINT or SIGTERM sets; a second one ends the process at once."""
@@ -67,6 +72,8 @@ def service(
             raise click.MissingParameter(ctx=context, param=config)
         logs.configure(log_level, LogFormat(log_format))
         config = load.load(shape, section, load.read(path), os.environ)
+        if config.tls is None:
+            logs.get(section).warning("tls.absent", warning=PLAIN)
         asyncio.run(_serve(run, config))
 
     epilog = f"Example: octopull {name} --config {section}.yaml"

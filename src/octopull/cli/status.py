@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from octopull.cli import ready_file, replicate
+from octopull.cli.calling import calling
 from octopull.clients import replication
 from octopull.clients.write_back import progress
 from octopull.http.client import Http
@@ -66,7 +67,7 @@ def _places(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 async def _ask_all(places: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    async with Http() as http:
+    async with calling() as http:
         return list(await asyncio.gather(*(_ask(http, kind, at) for kind, at in places)))
 
 

@@ -6,10 +6,12 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from octopull.cli.cluster import AGENTS_MAX, Cluster, Ports, running, tags_beside
+from octopull.cli.cluster import AGENTS_MAX, Cluster, Ports, running
+from octopull.cli.guide import guide
 from octopull.cli.serve import stop_on_signals
 from octopull.config.backends import BackendSettings
 from octopull.config.replication import ReplicationSettings
@@ -19,10 +21,13 @@ from octopull.observability import logs
 from octopull.observability.logs import LogFormat
 from octopull.runtime.files import raise_file_limit
 
+if TYPE_CHECKING:
+    from octopull.cli.own_certificates import OwnCertificates
+
 EPILOG = """Examples: octopull up --agents 3 --data ./octopull-data;
 octopull up --upstream docker.io=https://registry-1.docker.io;
 octopull up --backend file:///srv/images;
-octopull up --replication rules.yaml;
+octopull up --replication rules.yaml; octopull up --tls;
 octopull up --backend s3://bucket/images --backend-option region=eu-west-1 --credentials s3.env"""
 
 
@@ -51,21 +56,34 @@ octopull up --backend s3://bucket/images --backend-option region=eu-west-1 --cre
 @click.option("--replication", "rules", default="", metavar="FILE",
               help="Rules by which images go to other clusters or registries "
                    "(docs/replication.md).")  # fmt: skip
+@click.option("--tls", "secure", is_flag=True,
+              help="Speak TLS, by an authority and certificates that are made in the data folder "
+                   "(docs/tls.md).")  # fmt: skip
 @click.option("--log-level", default="warning", show_default=True,
               type=click.Choice(["debug", "info", "warning", "error"]))  # fmt: skip
 def up(
     agents: int, data: Path, port_base: int, host: str, ready_file: Path | None,
     upstreams: tuple[str, ...], upstream_credentials: str, backend: str,
     backend_options: tuple[str, ...], credentials: str, rules: str, log_level: str,
+    *, secure: bool,
 ) -> None:  # fmt: skip
     """Run a whole cluster on this machine: proxy, tag index, tracker, origin and agents."""
     logs.configure(log_level, LogFormat.TEXT)
     store = _backend(backend, backend_options, credentials)
     cluster = running(
         data, agents, Ports(port_base, host), _upstreams(upstreams, upstream_credentials), store,
-        ReplicationSettings(rules=rules),
+        ReplicationSettings(rules=rules), certificates=_certificates(data, host) if secure else None,
     )  # fmt: skip
     asyncio.run(_up(cluster, data, ready_file, store))
+
+
+def _certificates(data: Path, host: str) -> "OwnCertificates":
+    """Imported when it is asked for: it needs ``cryptography``."""
+    from octopull.cli.own_certificates import OwnCertificates
+
+    own = OwnCertificates(data / "tls", host)
+    own.make()
+    return own
 
 
 def _upstreams(upstreams: Sequence[str], credentials: str) -> list[UpstreamSettings]:
@@ -112,40 +130,3 @@ async def _up(
         await stop.wait()
         click.echo("stopping ...")
     click.echo(f"stopped; data stays in {data}")
-
-
-def guide(cluster: Cluster, data: Path, backend: BackendSettings | None) -> str:
-    """What a user can do now, with lines to copy."""
-    proxy = cluster.proxy.address
-    rows = [
-        ("proxy (push)", proxy),
-        ("tag index", cluster.tag_index.address),
-        ("tracker", cluster.tracker.address),
-        ("origin", cluster.origin.address),
-        *((f"agent {n} (pull)", a.address) for n, a in enumerate(cluster.agents, 1)),
-    ]
-    lines = ["octopull is up.", ""]
-    lines += [f"  {name:<16} http://{address}" for name, address in rows]
-    lines += [
-        "",
-        "Push an image:",
-        f"  skopeo copy --dest-tls-verify=false docker-archive:image.tar docker://{proxy}/demo:v1",
-        f"  podman push --tls-verify=false IMAGE docker://{proxy}/demo:v1",
-        f"  docker tag IMAGE {proxy}/demo:v1 && docker push {proxy}/demo:v1",
-    ]
-    if cluster.agents:
-        agent = cluster.agents[0].address
-        lines += [
-            "",
-            "Pull it through an agent:",
-            f"  skopeo copy --src-tls-verify=false docker://{agent}/demo:v1 oci:demo:v1",
-            f"  podman pull --tls-verify=false {agent}/demo:v1",
-            f"  docker pull {agent}/demo:v1",
-            f"  ctr images pull --plain-http {agent}/demo:v1",
-            f"  octopull pull demo:v1 ./demo --from http://{agent}",
-        ]
-    lines += ["", f"Data is in {data}. Ctrl-C stops everything."]
-    if backend is not None:
-        kept = "Blobs and tags are written to" if tags_beside(backend) else "Blobs are read from"
-        lines += [f"{kept} {backend.url}."]
-    return "\n".join(lines)

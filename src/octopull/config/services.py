@@ -12,6 +12,7 @@ from octopull.config.backends import (
 from octopull.config.peer_store import PeerStoreSettings
 from octopull.config.preheating import PreloadSettings
 from octopull.config.replication import ReplicationSettings
+from octopull.config.tls import ClusterTls, Tls, check_one_tls
 from octopull.config.upstreams import UpstreamSettings, names_of
 from octopull.kernel.errors import Misuse
 from octopull.placement import labels as label
@@ -20,14 +21,6 @@ from octopull.placement.heartbeats import INTERVAL_S_MAX
 LOOPBACK = "127.0.0.1"
 RATE_BYTES_PER_S_MAX = (1 << 53) - 1
 GRACE_S_MAX = 100 * 365 * 86400.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
-    """PEM files of a server: its certificate, with the chain behind it, and its key."""
-
-    certificate: str
-    key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +154,11 @@ class TrackerConfig:
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
     """Names alone count; the same in all services."""
 
+    tls: ClusterTls | None = None
+    """By what it knows the other services, and they know it (docs/tls.md); null: in clear."""
+
     def __post_init__(self) -> None:
+        check_one_tls(self.listen.tls, self.tls)
         check_weights(self.weights, self.origins)
         names_of(self.upstreams)
         _some("origins", self.origins)
@@ -220,7 +217,11 @@ class OriginConfig:
     """How fast blobs are read again to see that the disk still has them; 10 TB take 12 days. 0:
     never."""
 
+    tls: ClusterTls | None = None
+    """By what it knows the other services, and they know it (docs/tls.md); null: in clear."""
+
     def __post_init__(self) -> None:
+        check_one_tls(self.listen.tls, self.tls)
         check_weights(self.weights, self.origins)
         names_of(self.upstreams)
         check_backends(self.backends)
@@ -274,7 +275,11 @@ class TagIndexConfig:
     replication: ReplicationSettings = field(default_factory=ReplicationSettings)
     """Which other clusters have a copy of what is pushed here (docs/replication.md)."""
 
+    tls: ClusterTls | None = None
+    """By what it knows the other services, and they know it (docs/tls.md); null: in clear."""
+
     def __post_init__(self) -> None:
+        check_one_tls(self.listen.tls, self.tls)
         check_weights(self.weights, self.origins)
         names_of(self.upstreams)
         check_backends(self.tag_backends)
@@ -321,6 +326,9 @@ class ProxyConfig:
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
     """Names alone count; the same in all services."""
 
+    tls: ClusterTls | None = None
+    """By what it knows the other services, and they know it (docs/tls.md); null: in clear."""
+
     def __post_init__(self) -> None:
         check_weights(self.weights, self.origins)
         names_of(self.upstreams)
@@ -356,6 +364,9 @@ class AgentConfig:
     preload: PreloadSettings = field(default_factory=PreloadSettings)
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
     """Names alone count; the same in all services."""
+
+    tls: ClusterTls | None = None
+    """By what it knows the other services, and they know it (docs/tls.md); null: in clear."""
 
     def __post_init__(self) -> None:
         names_of(self.upstreams)

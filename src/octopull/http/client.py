@@ -1,6 +1,8 @@
 """HTTP clients: every call has a deadline, and every failure is the right fault."""
 
 import asyncio
+import copy
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,14 +14,25 @@ import msgspec
 from aiohttp.abc import AbstractResolver, AbstractStreamWriter
 from yarl import URL
 
+from octopull.config.tls import ClusterTls
 from octopull.http.server import FAULT_HEADER, PROGRESS_HEADER
 from octopull.kernel import errors
 from octopull.kernel.errors import Corrupt, Fault, Misuse, NotFound, TooLarge, Unavailable
+from octopull.observability import logs
+from octopull.observability.rarely import Rarely
+from octopull.security.mutual import Mutual
+from octopull.security.reloading import Reloading, known_as
+from octopull.security.roles import Role
+from octopull.security.words import explain
 
 T = TypeVar("T")
+log = logs.get("http")
 CONNECTIONS_PER_HOST_MAX = 64
 CONNECT_S = 5.0
 REPLY_BYTES_MAX = 8 * 1024 * 1024
+REFUSED_EVERY_S = 60.0
+"""How often it is told why a host is not believed, or does not believe us."""
+
 SILENT = "a service of the cluster does not answer"
 """Said to clients of a service in place of the host that is behind it."""
 
@@ -42,11 +55,26 @@ class Reply:
 
 
 class Http:
-    """One pool of connections; open it with ``async with``. ``resolver`` chooses addresses."""
+    """One pool of connections; open it with ``async with``. ``resolver`` chooses addresses.
 
-    def __init__(self, resolver: AbstractResolver | None = None) -> None:
+    With ``tls`` it speaks TLS to all: whoever writes ``http://`` is given ``https``. ``to`` narrows
+    it to services that prove what they are; without, a name that anybody vouches for will do.
+    """
+
+    def __init__(
+        self, resolver: AbstractResolver | None = None, tls: Reloading[Mutual] | None = None
+    ) -> None:
         self._session: aiohttp.ClientSession | None = None
         self._resolver = resolver
+        self._tls = tls
+        self._role: Role | None = None
+        self._rarely = Rarely(REFUSED_EVERY_S)
+
+    def to(self, role: Role) -> "Http":
+        """The same pool, to speak with services of that role alone. Once it is open."""
+        narrowed = copy.copy(self)
+        narrowed._role = role  # noqa: SLF001 - its own
+        return narrowed
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -85,7 +113,7 @@ class Http:
 
         """
         assert self._session is not None
-        failure: list[Fault] = []
+        url, failure = self._addressed(url), list[Fault]()
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=min(CONNECT_S, idle_s), sock_read=idle_s
         )
@@ -95,8 +123,9 @@ class Http:
                 if hasattr(data, "__aiter__"):
                     data = StreamedBody(_paced(data, stall, idle_s, failure))
                 async with self._session.request(
-                    method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
-                ) as response:
+                    method, url, data=data, headers=headers, timeout=timeout,
+                    allow_redirects=False, ssl=self._context(),
+                ) as response:  # fmt: skip
                     if not stall.expired():
                         stall.reschedule(None)
                     yield response
@@ -104,8 +133,28 @@ class Http:
             if failure:
                 raise failure[0] from error
             raise Unavailable(
-                f"{method} {_shown(url)} failed: {_reason(error)}", public=SILENT
+                f"{method} {_shown(url)} failed: {self._reason(url, error)}", public=SILENT
             ) from error
+
+    def _addressed(self, url: str | URL) -> str | URL:
+        if self._tls is None:
+            return url
+        if isinstance(url, URL):
+            return url.with_scheme("https")
+        return f"https{url.removeprefix('http')}" if url.startswith("http:") else url
+
+    def _context(self) -> ssl.SSLContext | bool:
+        """That of now: connections that were made by an older one are not used again."""
+        return True if self._tls is None else self._tls.current.calling[self._role]
+
+    def _reason(self, url: str | URL, error: Exception) -> str:
+        if (told := explain(error)) is None:
+            return _reason(error)
+        # Whoever asked may well try another host, and nobody would hear of it.
+        where = URL(url).authority
+        if self._rarely.due(f"{where} {told}", asyncio.get_running_loop().time()):
+            log.warning("tls.refused", called=where, reason=told)
+        return told
 
     @asynccontextmanager
     async def stream(
@@ -185,6 +234,20 @@ class Http:
             return msgspec.json.decode(reply.body, type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError, Misuse) as error:
             raise Corrupt(f"{url} answered something else: {error}") from error
+
+
+@asynccontextmanager
+async def among_services(
+    own: Role, files: ClusterTls | None
+) -> AsyncIterator[tuple[Reloading[Mutual] | None, Http]]:
+    """How a service that is ``own`` proves it, and a client that does; None, and one in clear.
+
+    Raises:
+        Misuse: the files are wrong.
+
+    """
+    async with known_as(own, files) as tls, Http(tls=tls) as http:
+        yield tls, http
 
 
 class StreamedBody(aiohttp.AsyncIterablePayload):

@@ -1,19 +1,25 @@
 """A listening HTTP server with the endpoints every service has, and an orderly end."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from aiohttp import web
 
 from octopull.config.services import Listen
+from octopull.config.tls import Tls
+from octopull.http.callers import only_for_services
 from octopull.http.server import SLOW_CLIENTS
-from octopull.http.tls import TlsServer
+from octopull.http.tls import Protocols, TlsServer
 from octopull.kernel.errors import Fault, Unavailable
 from octopull.observability import logs, metrics
 from octopull.runtime.sockets import BACKLOG, close, listening
 from octopull.runtime.tasks import Tasks
+from octopull.security.inspection import look
+from octopull.security.mutual import Mutual
+from octopull.security.reloading import Reloading, following
 from octopull.security.tls import server_context
 
 SHUTDOWN_S = 10.0
@@ -49,24 +55,30 @@ class Listening:
 
 @asynccontextmanager
 async def serve(
-    app: web.Application, service: str, listen: Listen, checks: Sequence[Check] = ()
-) -> AsyncIterator[Listening]:
+    app: web.Application, service: str, listen: Listen, checks: Sequence[Check] = (),
+    tls: Reloading[Mutual] | None = None,
+) -> AsyncIterator[Listening]:  # fmt: skip
     """Serve ``app`` with ``/health``, ``/readiness`` and ``/metrics`` until the block ends.
 
-    ``checks`` say, by raising a fault, what readiness lacks.
+    ``checks`` say, by raising a fault, what readiness lacks. With ``tls`` it is for services of the
+    cluster alone.
 
     Raises:
         Unavailable: the address is taken or not ours.
+        Misuse: the files of ``listen.tls`` are wrong.
 
     """
     _add_standing_routes(app, checks)
+    if tls is not None:
+        app.middlewares.append(only_for_services(service))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
-        async with _site(runner, listen) as port, Tasks() as tasks:
+        async with _site(runner, listen, tls) as port, Tasks() as tasks:
             assert runner.server is not None
             tasks.start(app[SLOW_CLIENTS].sweep(runner.server), "close idle connections")
-            where = Listening(service, listen.host, port, secure=listen.tls is not None)
+            secure = listen.tls is not None or tls is not None
+            where = Listening(service, listen.host, port, secure=secure)
             logs.get(service).info("service.listening", address=where.url)
             yield where
     finally:
@@ -74,10 +86,21 @@ async def serve(
 
 
 @asynccontextmanager
-async def _site(runner: web.AppRunner, listen: Listen) -> AsyncIterator[int]:
+async def _site(
+    runner: web.AppRunner, listen: Listen, tls: Reloading[Mutual] | None
+) -> AsyncIterator[int]:
     """Accept connections until the block ends; the port."""
     assert runner.server is not None
-    if listen.tls is None:
+    if tls is not None:
+        async with _secure(runner.server, listen, lambda: tls.current.serving) as port:
+            yield port
+    elif listen.tls is not None:
+        async with (
+            _followed(listen.tls) as reloading,
+            _secure(runner.server, listen, lambda: reloading.current.context) as port,
+        ):
+            yield port
+    else:
         try:
             server = await asyncio.get_running_loop().create_server(
                 runner.server, listen.host, listen.port, backlog=BACKLOG
@@ -88,13 +111,34 @@ async def _site(runner: web.AppRunner, listen: Listen) -> AsyncIterator[int]:
             yield server.sockets[0].getsockname()[1]
         finally:
             await close(server)
-        return
-    context = server_context(listen.tls)
-    secure = TlsServer(listening(listen.host, listen.port), context, runner.server)
+
+
+@asynccontextmanager
+async def _secure(
+    protocols: Protocols, listen: Listen, context: Callable[[], ssl.SSLContext]
+) -> AsyncIterator[int]:
+    server = TlsServer(listening(listen.host, listen.port), context, protocols)
     try:
-        yield secure.port
+        yield server.port
     finally:
-        await secure.close()
+        await server.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """``listen.tls``, made from one state of its files."""
+
+    context: ssl.SSLContext
+    ends_at: float
+
+
+def _followed(files: Tls) -> AbstractAsyncContextManager[Reloading[_Serving]]:
+    def load() -> _Serving:
+        context = server_context(files)
+        return _Serving(context, look(context, files.certificate).ends_at)
+
+    paths = [files.certificate, files.key, *([files.authority] if files.authority else [])]
+    return following(paths, load)
 
 
 def _add_standing_routes(app: web.Application, checks: Sequence[Check]) -> None:

@@ -11,11 +11,13 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from octopull.observability import logs
+from octopull.observability.rarely import Rarely
 from octopull.runtime.sockets import Door
 from octopull.runtime.tasks import Tasks
+from octopull.security.handshaking import handshake
+from octopull.security.words import explain
 
 log = logs.get("http")
 HANDSHAKE_S = 10.0
@@ -26,6 +28,9 @@ READ_BYTES = 256 * 1024
 SEND_BYTES = 256 * 1024
 TURN_BYTES_MAX = 2 * 1024 * 1024
 """Bytes moved per wake-up before other connections get their turn; about 1 ms."""
+
+REFUSED_EVERY_S = 60.0
+"""A service that retries is told of once in this time."""
 
 WRITE_BUFFER_BYTES_MAX = 64 * 1024
 LINGER_S = 5.0
@@ -234,13 +239,16 @@ class TlsTransport(asyncio.Transport):
 
 
 class TlsServer:
-    """Accepts connections, greets them, and hands them to ``protocols``."""
+    """Accepts connections, greets them by the ``context`` of then, and hands them to ``protocols``."""
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, protocols: Protocols) -> None:
+    def __init__(
+        self, sock: socket.socket, context: Callable[[], ssl.SSLContext], protocols: Protocols
+    ) -> None:
         self._socket = sock
         self._context = context
         self._protocols = protocols
         self._tasks = Tasks()
+        self._rarely = Rarely(REFUSED_EVERY_S)
         Door(sock, self._tasks, self._greet, HANDSHAKES_MAX)
 
     @property
@@ -259,44 +267,27 @@ class TlsServer:
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            held = secure = self._context.wrap_socket(
+            held = secure = self._context().wrap_socket(
                 sock, server_side=True, do_handshake_on_connect=False
             )
             async with asyncio.timeout(HANDSHAKE_S):
-                await _handshake(secure)
+                await handshake(secure)
             TlsTransport(secure, self._protocols()).start()
         except BaseException as error:
+            self._refused(held, error)
             held.close()
             if not isinstance(error, OSError | TimeoutError):
                 raise
-            log.debug("tls.refused", reason=str(error) or repr(error))
 
-
-async def _handshake(sock: ssl.SSLSocket) -> None:
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            sock.do_handshake()
-        except ssl.SSLWantReadError:
-            await _ready(sock, loop.add_reader, loop.remove_reader)
-        except ssl.SSLWantWriteError:
-            await _ready(sock, loop.add_writer, loop.remove_writer)
-        else:
+    def _refused(self, sock: socket.socket, error: BaseException) -> None:
+        """Tell the operator what a certificate lacks; anything else is a stranger's own affair."""
+        told = explain(error)
+        if told is None:
+            log.debug("tls.failed", reason=str(error) or repr(error))
             return
-
-
-async def _ready(
-    sock: ssl.SSLSocket, watch: Callable[..., Any], forget: Callable[[int], Any]
-) -> None:
-    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def tell() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    fd = sock.fileno()
-    watch(fd, tell)
-    try:
-        await ready
-    finally:
-        forget(fd)
+        try:
+            caller = str(sock.getpeername()[0])
+        except OSError:
+            caller = ""
+        if self._rarely.due(f"{caller} {told}", asyncio.get_running_loop().time()):
+            log.warning("tls.refused", caller=caller, reason=told)

@@ -140,6 +140,12 @@ REPAIRS_FAILED = Counter(
     "octopull_repairs_failed_total", "Blobs that an origin lacks and did not get from another."
 )
 
+CERTIFICATE_LEFT_SECONDS = Gauge(
+    "octopull_certificate_left_seconds",
+    "Until a certificate of this process ends; negative once it has.",
+    ["file"],
+)
+
 
 def render() -> bytes:
     """All metrics in Prometheus' text format 0.0.4."""

@@ -12,6 +12,7 @@ class OciCode(StrEnum):
     BLOB_UNKNOWN = "BLOB_UNKNOWN"
     BLOB_UPLOAD_INVALID = "BLOB_UPLOAD_INVALID"
     BLOB_UPLOAD_UNKNOWN = "BLOB_UPLOAD_UNKNOWN"
+    DENIED = "DENIED"
     DIGEST_INVALID = "DIGEST_INVALID"
     MANIFEST_BLOB_UNKNOWN = "MANIFEST_BLOB_UNKNOWN"
     MANIFEST_INVALID = "MANIFEST_INVALID"
@@ -40,6 +41,7 @@ _BY_CODE = {
     "range_invalid": Refusal(416, OciCode.BLOB_UPLOAD_INVALID),
     "too_large": Refusal(413, OciCode.SIZE_INVALID),
     "too_slow": Refusal(408, OciCode.BLOB_UPLOAD_INVALID),
+    "denied": Refusal(403, OciCode.DENIED),
     "unsupported": Refusal(405, OciCode.UNSUPPORTED),
 }
 _BY_KIND: tuple[tuple[type[Fault], Refusal], ...] = (

@@ -1,9 +1,15 @@
-"""TLS contexts: which versions and which certificate."""
+"""TLS contexts: which versions, which certificate, and by whom the other side's is proven."""
 
 import ssl
 
-from octopull.config.services import Tls
+from octopull.config.tls import Clients, Tls
 from octopull.kernel.errors import Misuse
+
+_ASKING = {
+    Clients.UNASKED: ssl.CERT_NONE,
+    Clients.ASKED: ssl.CERT_OPTIONAL,
+    Clients.REQUIRED: ssl.CERT_REQUIRED,
+}
 
 
 def server_context(settings: Tls) -> ssl.SSLContext:
@@ -15,10 +21,36 @@ def server_context(settings: Tls) -> ssl.SSLContext:
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_own(context, settings)
+    if settings.clients is not Clients.UNASKED:
+        trust(context, settings.authority)
+    context.verify_mode = _ASKING[settings.clients]
+    return context
+
+
+def load_own(context: ssl.SSLContext, own: Tls) -> None:
+    """Have ``context`` show the certificate of ``own``.
+
+    Raises:
+        Misuse: a file can't be read, or key and certificate do not belong together.
+
+    """
     try:
-        context.load_cert_chain(settings.certificate, settings.key)
+        context.load_cert_chain(own.certificate, own.key)
     except (OSError, ssl.SSLError) as error:
         raise Misuse(
-            f"no TLS with certificate {settings.certificate} and key {settings.key}: {error}"
+            f"no TLS with certificate {own.certificate} and key {own.key}: {error}"
         ) from error
-    return context
+
+
+def trust(context: ssl.SSLContext, authority: str) -> None:
+    """Have ``context`` believe what the authorities of that file signed.
+
+    Raises:
+        Misuse: it can't be read, or holds none.
+
+    """
+    try:
+        context.load_verify_locations(authority)
+    except (OSError, ssl.SSLError) as error:
+        raise Misuse(f"no certificates of an authority in {authority}: {error}") from error

@@ -35,11 +35,15 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def put(path: Path, content: bytes, *, like: Path | None = None) -> None:
-    """Write ``content`` to ``path``, whole or not at all; owned and guarded ``like`` a file."""
+def put(path: Path, content: bytes, *, like: Path | None = None, mode: int = 0o666) -> None:
+    """Write ``content`` to ``path``, whole or not at all; owned and guarded ``like`` a file.
+
+    Without one it is guarded by ``mode``, as far as the process's umask lets it.
+    """
     temporary = path.with_name(f"{path.name}.{os.urandom(6).hex()}{TEMPORARY}")
     try:
-        with temporary.open("xb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
             if like is not None:
                 told = like.stat()
                 os.fchown(file.fileno(), told.st_uid, told.st_gid)

@@ -13,6 +13,8 @@ from octopull.observability import logs
 from octopull.runtime.bandwidth import Bandwidth
 from octopull.runtime.sockets import Door, listening
 from octopull.runtime.tasks import Tasks
+from octopull.security.mutual import Mutual
+from octopull.security.reloading import Reloading
 from octopull.swarm import codec, handshake
 from octopull.swarm.codec import Decoder
 from octopull.swarm.events import Dialed, DialFailed
@@ -21,6 +23,8 @@ from octopull.swarm.messages import Goodbye, Handshake, Reason
 from octopull.transport.announcing import Announcing, Introduce
 from octopull.transport.buffers import BufferPool
 from octopull.transport.journals import Journals
+from octopull.transport.line import Line
+from octopull.transport.lines import Lines
 from octopull.transport.outgoing import Outgoing
 from octopull.transport.proving import Prover
 from octopull.transport.swarm import Swarm
@@ -55,12 +59,13 @@ class PeerNode:
     """Owns every peer connection of a process; open it with ``async with``.
 
     ``find`` says which swarm a stranger's handshake is for, opening a seed if need be;
-    ``introduce`` asks a tracker for peers of several swarms at once.
+    ``introduce`` asks a tracker for peers of several swarms at once. With ``tls`` it speaks with
+    agents and origins of the cluster alone.
     """
 
     def __init__(
         self, settings: PeerSettings, peer_id: str, kind: PeerKind, find: Find,
-        introduce: Introduce | None,
+        introduce: Introduce | None, tls: Reloading[Mutual] | None = None,
     ) -> None:  # fmt: skip
         self.traffic = Traffic()
         self.bandwidth = Bandwidth(settings.bandwidth)
@@ -70,6 +75,7 @@ class PeerNode:
         self._peer_id = peer_id
         self._kind = kind
         self._find = find
+        self._lines = Lines(tls)
         self._pool = BufferPool(settings.buffer_bytes_max)
         self._prover: Prover | None = None
         self._tasks = Tasks()
@@ -142,79 +148,73 @@ class PeerNode:
 
     async def _greeted(self, sock: socket.socket) -> None:
         """A stranger dialled us."""
+        line: Line | None = None
         try:
             async with asyncio.timeout(HANDSHAKE_S):
-                await self._answer(sock)
+                line = await self._lines.answered(sock)
+                await self._answer(line)
         except (OSError, TimeoutError, ValueError, Fault) as error:
             log.debug("peer.refused", reason=str(error) or repr(error))
-            sock.close()
+            (line or sock).close()
+        except asyncio.CancelledError:
+            (line or sock).close()
+            raise
 
-    async def _answer(self, sock: socket.socket) -> None:
-        _tune(sock)
-        loop, decoder = asyncio.get_running_loop(), Decoder(FRAME_BYTES_MAX)
-        theirs = await _read_handshake(sock, decoder)
+    async def _answer(self, line: Line) -> None:
+        decoder = Decoder(FRAME_BYTES_MAX)
+        theirs = await _read_handshake(line, decoder)
         swarm = await self._find(theirs)
         if swarm is None or swarm.closed:
-            await loop.sock_sendall(sock, codec.encode(Goodbye(Reason.UNKNOWN_BLOB)))
+            await line.send_all(codec.encode(Goodbye(Reason.UNKNOWN_BLOB)))
             raise PeerFault("asks for a blob we don't have", digest=str(theirs.digest))
         holds = handshake.check(theirs, swarm.outline)
         told = swarm.engine.greeting
-        await loop.sock_sendall(sock, codec.encode(self._greeting(swarm, told)))
-        wire = Wire(swarm.number(), sock, decoder, self._pool, swarm)
+        await line.send_all(codec.encode(self._greeting(swarm, told)))
+        wire = Wire(swarm.number(), line, decoder, self._pool, swarm)
         swarm.welcome(wire, theirs.peer, Dialed.BY_THEM, holds, told)
 
     async def _dial(self, swarm: Swarm, peer: Peer) -> None:
-        loop, sock = asyncio.get_running_loop(), None
+        line: Line | None = None
         try:
             async with asyncio.timeout(HANDSHAKE_S):
-                found = await loop.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
-                family, kind, protocol, _, address = found[0]
-                sock = socket.socket(family, kind, protocol)
-                _tune(sock)
-                await loop.sock_connect(sock, address)
+                line = await self._lines.dialed(peer.host, peer.port)
                 told = swarm.engine.greeting
-                await loop.sock_sendall(sock, codec.encode(self._greeting(swarm, told)))
+                await line.send_all(codec.encode(self._greeting(swarm, told)))
                 decoder = Decoder(FRAME_BYTES_MAX)
-                theirs = await _read_handshake(sock, decoder)
+                theirs = await _read_handshake(line, decoder)
                 if theirs.peer.id != peer.id:
                     raise PeerFault("another peer answers there", peer=str(peer))
                 holds = handshake.check(theirs, swarm.outline)
         except (OSError, TimeoutError, ValueError, Fault) as error:
             # ValueError: a host name that no resolver takes (UnicodeError of the IDNA codec).
             log.debug("peer.dial_failed", peer=str(peer), reason=str(error) or repr(error))
-            if sock is not None:
-                sock.close()
+            if line is not None:
+                line.close()
             swarm.tell(DialFailed(peer.id))
             return
         except asyncio.CancelledError:
-            if sock is not None:
-                sock.close()
+            if line is not None:
+                line.close()
             raise
-        wire = Wire(swarm.number(), sock, decoder, self._pool, swarm)
+        wire = Wire(swarm.number(), line, decoder, self._pool, swarm)
         swarm.welcome(wire, theirs.peer, Dialed.BY_US, holds, told)
 
     def _greeting(self, swarm: Swarm, told: int) -> Handshake:
         return handshake.greet(swarm.outline, swarm.namespace, self.me, told)
 
 
-async def _read_handshake(sock: socket.socket, decoder: Decoder) -> Handshake:
+async def _read_handshake(line: Line, decoder: Decoder) -> Handshake:
     """The first message; what comes behind it stays in ``decoder``.
 
     Raises:
         PeerFault: anything else, or the end.
 
     """
-    loop = asyncio.get_running_loop()
     while True:
-        data = await loop.sock_recv(sock, READ_BYTES)
+        data = await line.receive(READ_BYTES)
         if not data:
             raise PeerFault("hung up during the handshake")
         for message in decoder.feed(data):
             if isinstance(message, Handshake):
                 return message
             raise PeerFault("no handshake", got=type(message).__name__)
-
-
-def _tune(sock: socket.socket) -> None:
-    sock.setblocking(False)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,7 +1,6 @@
-"""The incoming half of a connection: frames, and piece bodies by ``recv_into``."""
+"""The incoming half of a connection: frames, and piece bodies into their buffers."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +10,7 @@ from octopull.runtime.bandwidth import Flow
 from octopull.swarm.codec import Decoder
 from octopull.swarm.messages import Message, PieceHead
 from octopull.transport.buffers import BufferPool
+from octopull.transport.line import Line
 
 SCRATCH_BYTES = 64 * 1024
 WAKE_BYTES = 256 * 1024
@@ -53,16 +53,16 @@ class _Body:
 
 
 class Receiver:
-    """Reads a non-blocking socket into frames and bodies.
+    """Reads a line into frames and bodies.
 
     While a body waits for a buffer nothing is read: TCP then slows the peer down.
     """
 
     def __init__(
-        self, sock: socket.socket, decoder: Decoder, pool: BufferPool, flow: Flow,
+        self, line: Line, decoder: Decoder, pool: BufferPool, flow: Flow,
         hearer: Hearer, lost: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self._sock = sock
+        self._line = line
         self._decoder = decoder
         self._pool = pool
         self._flow = flow
@@ -77,7 +77,7 @@ class Receiver:
 
     def start(self) -> None:
         """Begin to read, the bytes first that came with the handshake."""
-        self._loop.add_reader(self._sock.fileno(), self._readable)
+        self._watch()
         self._loop.call_soon(self._guard, self._resume)
 
     def stop(self) -> None:
@@ -87,7 +87,7 @@ class Receiver:
         self._stopped = True
         if self._pause is not None:
             self._pause.cancel()
-        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_reader(self._line.fileno())
         self._pool.forget(self._granted)
         if self._body is not None and self._body.buffer is not None:
             self._pool.release(self._body.buffer)
@@ -103,7 +103,7 @@ class Receiver:
         self._body = _Body(piece, length, wanted=True)
         self._pool.request(capacity, self._granted)
         if self._body is not None and self._body.waiting:
-            self._loop.remove_reader(self._sock.fileno())
+            self._loop.remove_reader(self._line.fileno())
 
     def skip(self, piece: int, length: int) -> None:
         """Receive the announced body and throw it away."""
@@ -114,17 +114,25 @@ class Receiver:
         self._body.buffer = buffer
         self._wake_for(self._body)
         if self._pause is None:
-            self._loop.add_reader(self._sock.fileno(), self._readable)
+            self._watch()
         # Bytes that came behind the head are here already; no wake-up will tell of them.
         self._loop.call_soon(self._guard, self._resume)
 
     def _wake_for(self, body: _Body) -> None:
         """Until the body is whole, sleep through anything less than a good part of it."""
         count = max(1, min(WAKE_BYTES, body.length - body.filled))
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+        self._line.wake_at(count)
+
+    def _watch(self) -> None:
+        self._loop.add_reader(self._line.fileno(), self._readable)
+        if self._line.pending():
+            self._loop.call_soon(self._readable)
 
     def _readable(self) -> None:
         self._guard(self._read_a_turn)
+        if not self._stopped and not self.waiting and self._line.pending():
+            # No wake-up will tell of them.
+            self._loop.call_soon(self._readable)
 
     def _guard(self, work: Callable[[], None]) -> None:
         if self._stopped:
@@ -153,14 +161,14 @@ class Receiver:
         """Read nothing for as long as the limits say; TCP then slows the peer down."""
         wait_s = self._flow.wait_s()
         if wait_s > 0:
-            self._loop.remove_reader(self._sock.fileno())
+            self._loop.remove_reader(self._line.fileno())
             self._pause = self._loop.call_later(wait_s, self._go_on)
         return wait_s > 0
 
     def _go_on(self) -> None:
         self._pause = None
         if not self._stopped and not self.waiting:
-            self._loop.add_reader(self._sock.fileno(), self._readable)
+            self._watch()
 
     def _resume(self) -> None:
         spill, self._spill = self._spill, b""
@@ -170,14 +178,14 @@ class Receiver:
         """Read once: the bytes that came, and those that there was room for."""
         body = self._body
         if body is None or body.buffer is None:
-            count = self._sock.recv_into(self._scratch)
+            count = self._line.receive_into(self._scratch)
             self._consume(self._scratch[:count])
             return count, SCRATCH_BYTES
         end = body.length
         if self._flow.limited:
             end = body.filled + self._flow.at_once(body.length - body.filled)
         room = end - body.filled
-        count = self._sock.recv_into(memoryview(body.buffer)[body.filled : end])
+        count = self._line.receive_into(memoryview(body.buffer)[body.filled : end])
         self._filled(body, count)
         return count, room
 
@@ -222,7 +230,7 @@ class Receiver:
             if body.length - body.filled < WAKE_BYTES:
                 self._wake_for(body)
         else:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            self._line.wake_at(1)
             self._body = None
             if body.buffer is not None:
                 self._hearer.arrived(body.piece, body.buffer, body.length)

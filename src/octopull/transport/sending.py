@@ -1,8 +1,7 @@
-"""The outgoing half of a connection: frames, and piece bodies by ``sendfile``."""
+"""The outgoing half of a connection: frames, and piece bodies from their files."""
 
 import asyncio
 import os
-import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from octopull.runtime.bandwidth import Flow
 from octopull.swarm import codec
 from octopull.swarm.messages import Message, PieceHead
+from octopull.transport.line import Line
 
 TURN_BYTES_MAX = 2 * 1024 * 1024
 """Bytes moved per wake-up before other connections get their turn; 1 ms at 2 GB/s."""
@@ -42,7 +42,7 @@ class _Leaving:
 
 
 class Sender:
-    """Queues of frames and bodies on a non-blocking socket.
+    """Queues of frames and bodies on a line.
 
     Frames overtake bodies that have not begun, so that requests do not wait behind bulk.
     ``served`` is called with piece and length once a body is in the kernel, ``lost`` with
@@ -50,10 +50,10 @@ class Sender:
     """
 
     def __init__(
-        self, sock: socket.socket, flow: Flow, served: Callable[[int, int], None],
+        self, line: Line, flow: Flow, served: Callable[[int, int], None],
         lost: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self._sock = sock
+        self._line = line
         self._flow = flow
         self._pause: asyncio.TimerHandle | None = None
         self._served = served
@@ -141,12 +141,12 @@ class Sender:
     def _register(self) -> None:
         if not self._registered and not self._stopped:
             self._registered = True
-            self._loop.add_writer(self._sock.fileno(), self._flush)
+            self._loop.add_writer(self._line.fileno(), self._flush)
 
     def _unregister(self) -> None:
         if self._registered:
             self._registered = False
-            self._loop.remove_writer(self._sock.fileno())
+            self._loop.remove_writer(self._line.fileno())
 
     def _flush(self) -> None:
         self._soon = None
@@ -203,18 +203,18 @@ class Sender:
         if isinstance(item, _Leaving):
             return self._push_body(item)
         assert item is not None
-        done = self._sock.send(item)
+        done = self._line.send(item)
         self._under_way = item[done:] if done < len(item) else None
         return done
 
     def _push_body(self, body: _Leaving) -> int:
         body.begun = True
         if body.head:
-            done = self._sock.send(body.head, socket.MSG_MORE)
+            done = self._line.send_more(body.head)
             body.head = body.head[done:]
             return done
         count = self._flow.at_once(body.left) if self._flow.limited else body.left
-        done = os.sendfile(self._sock.fileno(), body.fd, body.offset, count)
+        done = self._line.send_file(body.fd, body.offset, count)
         if done == 0:
             raise OSError("the file ends before the piece does")
         self._flow.spend(done)

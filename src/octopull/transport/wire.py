@@ -1,13 +1,13 @@
-"""One connection after its handshake: both halves of a socket, and one end for both."""
+"""One connection after its handshake: both halves of a line, and one end for both."""
 
 import asyncio
-import socket
 from typing import Protocol
 
 from octopull.runtime.bandwidth import Flow
 from octopull.swarm.codec import Decoder
 from octopull.swarm.messages import Message
 from octopull.transport.buffers import BufferPool
+from octopull.transport.line import Line
 from octopull.transport.receiving import Receiver
 from octopull.transport.sending import Sender
 
@@ -43,21 +43,21 @@ class Owner(Protocol):
 
 
 class Wire:
-    """A connected, non-blocking socket, numbered ``conn`` within its swarm.
+    """A line, numbered ``conn`` within its swarm.
 
     After ``finish``, ``close`` or ``lost`` the owner is told nothing any more. It decides
     nothing: what to send and take is the swarm core's affair.
     """
 
     def __init__(
-        self, conn: int, sock: socket.socket, decoder: Decoder, pool: BufferPool, owner: Owner
+        self, conn: int, line: Line, decoder: Decoder, pool: BufferPool, owner: Owner
     ) -> None:
         self.conn = conn
-        self._sock = sock
+        self._line = line
         self._owner = owner
         self._told = True
-        self.sender = Sender(sock, owner.outgoing, self._served, self._lost)
-        self.receiver = Receiver(sock, decoder, pool, owner.incoming, self, self._lost)
+        self.sender = Sender(line, owner.outgoing, self._served, self._lost)
+        self.receiver = Receiver(line, decoder, pool, owner.incoming, self, self._lost)
 
     def start(self) -> None:
         """Begin to read."""
@@ -73,10 +73,10 @@ class Wire:
     def close(self) -> None:
         """Close now; may be called twice."""
         self._told = False
-        if self._sock.fileno() >= 0:
+        if self._line.fileno() >= 0:
             self.receiver.stop()
             self.sender.stop()
-            self._sock.close()
+            self._line.close()
 
     def heard(self, message: Message) -> None:
         """From the receiver."""

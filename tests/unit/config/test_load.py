@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from octopull.config import load
-from octopull.config.services import AgentConfig, BandwidthSettings, OriginConfig, Tls
+from octopull.config.services import AgentConfig, BandwidthSettings, OriginConfig
+from octopull.config.tls import Tls
 from octopull.kernel.errors import Misuse
 
 GOOD = {"agent": {"data": "/d", "trackers": ["t:1"], "tag_indexes": ["i:1"]}}
@@ -63,7 +64,7 @@ def test_what_may_be_absent_may_be_given_or_null() -> None:
         }
     }
     config = load.load(AgentConfig, "agent", document, {})
-    assert config.listen.tls == Tls(**files)
+    assert config.listen.tls == Tls(certificate="/c", key="/k")
     assert config.peer.bandwidth == BandwidthSettings(in_bytes_per_s=5)
     plain = load.load(
         AgentConfig, "agent", {"agent": {**GOOD["agent"], "listen": {"tls": None}}}, {}
@@ -76,6 +77,10 @@ def test_what_may_be_absent_may_be_given_or_null() -> None:
     [
         ({"listen": {"tls": {"certificate": "/c"}}}, "agent.listen.tls.key: required"),
         ({"listen": {"tls": "yes"}}, "agent.listen.tls: must be a mapping"),
+        (
+            {"listen": {"tls": {"certificate": "/c", "key": "/k", "clients": "required"}}},
+            "clients' certificates are proven by an authority",
+        ),
         (
             {"peer": {"bandwidth": {"in_bytes_per_s": "fast"}}},
             "agent.peer.bandwidth.in_bytes_per_s",

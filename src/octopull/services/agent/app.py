@@ -10,7 +10,7 @@ from octopull.clients.tag_index import TagIndex
 from octopull.clients.tracker import AnnounceRequest, SwarmStatus, TrackerClient
 from octopull.config.services import AgentConfig, CacheSettings
 from octopull.config.upstreams import names_of
-from octopull.http.client import Http
+from octopull.http.client import among_services
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.errors import Fault
@@ -19,6 +19,7 @@ from octopull.observability import logs, metrics
 from octopull.registry.pull_through import naming
 from octopull.runtime.identity import peer_id
 from octopull.runtime.tasks import Tasks
+from octopull.security.roles import Role
 from octopull.services.agent.api import Api
 from octopull.services.agent.blobs import Blobs
 from octopull.services.agent.deletions import Deletions
@@ -45,13 +46,15 @@ async def run(
 
     Raises:
         Unavailable: an address or the data folder can't be had.
+        Misuse: the files of ``tls`` are wrong.
 
     """
     root = Path(config.data)
     memory = config.cache.memory_bytes_max, config.cache.memory_blob_bytes_max
     store = await asyncio.to_thread(HotStore, root, *memory)
-    async with Http() as http, Tasks() as tasks:
-        tracker, tags = TrackerClient(http, config.trackers), TagIndex(http, config.tag_indexes)
+    async with among_services(Role.AGENT, config.tls) as (tls, http), Tasks() as tasks:
+        tracker = TrackerClient(http.to(Role.TRACKER), config.trackers)
+        tags = TagIndex(http.to(Role.TAG_INDEX), config.tag_indexes)
         limits = limits_of(config.peer)
         blobs = Blobs(store, tracker, tasks, config.metainfo_wait_s, limits)
 
@@ -62,7 +65,7 @@ async def run(
             peers = {key: tuple(found) for key, found in reply.swarms.items()}
             return Introduction(reply.interval_s, peers)
 
-        node = PeerNode(config.peer, peer_id(root), PeerKind.AGENT, blobs.find, introduce)
+        node = PeerNode(config.peer, peer_id(root), PeerKind.AGENT, blobs.find, introduce, tls)
         async with node:
             blobs.attach(node)
             app = application("agent")
@@ -80,7 +83,8 @@ async def run(
             checks = [tags.ready, tracker.ready]
             async with Tasks() as preheating, serve(app, "agent", config.listen, checks) as here:
                 me = Identity(node.me.id, node.me.zone, config.labels, config.heartbeat_s)
-                Preheater(blobs, PreheatClient(http, config.trackers), me).start(preheating)
+                orders = PreheatClient(http.to(Role.TRACKER), config.trackers)
+                Preheater(blobs, orders, me).start(preheating)
                 preloads.listening(here)
                 started(here.with_peer(node.me.port))
                 await stop.wait()

@@ -12,7 +12,7 @@ from octopull.backends import registry
 from octopull.backends.opening import opened
 from octopull.backends.registry_blobs import upstream_blobs
 from octopull.config.services import Listen, OriginConfig
-from octopull.http.client import Http
+from octopull.http.client import among_services
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.digest import Digest
@@ -21,6 +21,9 @@ from octopull.kernel.peers import PeerKind
 from octopull.observability import logs
 from octopull.runtime.identity import peer_id
 from octopull.runtime.tasks import Tasks
+from octopull.security.mutual import Mutual
+from octopull.security.reloading import Reloading
+from octopull.security.roles import Role
 from octopull.services.origin.api import Api
 from octopull.services.origin.books import Books
 from octopull.services.origin.caching import Caching
@@ -66,7 +69,7 @@ async def run(
     """Serve until ``stop``.
 
     Raises:
-        Unavailable: an address or the data folder can't be had.
+        Unavailable: an address or the data folder can't be had. Misuse: ``tls`` is wrong.
 
     """
     root = Path(config.data)
@@ -82,19 +85,19 @@ async def run(
             refresh.want(theirs.namespace, theirs.digest)
         return swarm
 
-    node = PeerNode(config.peer, peer_id(root), PeerKind.ORIGIN, find, None)
     async with (
-        Http() as http,
+        among_services(Role.ORIGIN, config.tls) as (tls, pool),
         registry.connected(config.upstreams) as upstreams,
         opened(config.backends) as backends,
         TaskQueue(root / "write-back.sqlite") as queue,
         Tasks() as tasks,
     ):
+        http = pool.to(Role.ORIGIN)
+        node = PeerNode(config.peer, peer_id(root), PeerKind.ORIGIN, find, None, tls)
         ring = _ring(config)
         copies = Copies(http, store, ring)
-        sources = Sources(
-            {one: upstream_blobs(upstream) for one, upstream in upstreams.items()}, backends.of
-        )
+        fetched = {one: upstream_blobs(upstream) for one, upstream in upstreams.items()}
+        sources = Sources(fetched, backends.of)
         grow = functools.partial(seeds.grow, node)
         fetcher = Fetcher(store, uploads, grow, config.blob_bytes_max)
         refresh = Refresh(store, fetcher, copies, sources, ring, http, tasks)
@@ -118,7 +121,7 @@ async def run(
             WriteBackApi(write_back),
         ]  # fmt: skip
         async with node:
-            await _serve(apis, node, config.listen, started, stop)
+            await _serve(apis, node, config.listen, tls, started, stop)
             seeds.close_all()
 
 
@@ -128,14 +131,14 @@ def _ring(config: OriginConfig) -> Ring:
 
 
 async def _serve(
-    apis: Sequence[Routes], node: PeerNode, listen: Listen,
+    apis: Sequence[Routes], node: PeerNode, listen: Listen, tls: Reloading[Mutual] | None,
     started: Callable[[Listening], None], stop: asyncio.Event,
 ) -> None:  # fmt: skip
     app = application("origin")
     for api in apis:
         api.add_to(app)
     add_bandwidth_routes(app, node.bandwidth)
-    async with serve(app, "origin", listen) as listening:
+    async with serve(app, "origin", listen, tls=tls) as listening:
         started(listening.with_peer(node.me.port))
         await stop.wait()
 

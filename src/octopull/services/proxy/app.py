@@ -10,13 +10,14 @@ from octopull.clients.preheats import PreheatClient
 from octopull.clients.tag_index import TagIndex
 from octopull.config.services import ProxyConfig
 from octopull.config.upstreams import names_of
-from octopull.http.client import Http
+from octopull.http.client import among_services
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.errors import Unsupported
 from octopull.registry.discovery import Discovery
 from octopull.registry.pull_through import naming
 from octopull.runtime.tasks import Tasks
+from octopull.security.roles import Role
 from octopull.services.proxy.blobs import BlobsApi
 from octopull.services.proxy.manifests import ManifestsApi
 from octopull.services.proxy.prefetch import Prefetcher
@@ -34,25 +35,25 @@ async def run(
     """Serve until ``stop``.
 
     Raises:
-        Unavailable: the address can't be had.
+        Unavailable: the address can't be had. Misuse: the files of ``tls`` are wrong.
 
     """
-    async with Http() as http, Tasks() as tasks:
+    async with among_services(Role.PROXY, config.tls) as (_, http), Tasks() as tasks:
         upstreams = names_of(config.upstreams)
         origins = OriginCluster(
-            http,
+            http.to(Role.ORIGIN),
             config.origins,
             config.replicas,
             upstreams=upstreams,
             patience_s=SILENCE_S,
             weights=config.weights,
         )
-        tags = TagIndex(http, config.tag_indexes)
+        tags = TagIndex(http.to(Role.TAG_INDEX), config.tag_indexes)
         app = application("proxy")
         if upstreams:
             app.middlewares.append(naming(upstreams))
         _add_routes(app, origins, tags, config)
-        preheats = PreheatClient(http, config.trackers)
+        preheats = PreheatClient(http.to(Role.TRACKER), config.trackers)
         PrefetchApi(Prefetcher(origins, tags), preheats, upstreams).add_to(app, tasks)
         checks = [origins.ready, tags.ready]
         async with serve(app, "proxy", config.listen, checks) as listening:

@@ -15,12 +15,13 @@ from octopull.clients.keeping import OriginBlobs
 from octopull.clients.origin import OriginCluster
 from octopull.config.services import TagIndexConfig
 from octopull.config.upstreams import names_of
-from octopull.http.client import Http
+from octopull.http.client import Http, among_services
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.names import TagName
 from octopull.replication.rules_file import RulesFile
 from octopull.runtime.tasks import Tasks
+from octopull.security.roles import Role
 from octopull.services.tag_index.agreement import Agreement
 from octopull.services.tag_index.agreement_api import AgreementApi
 from octopull.services.tag_index.api import Api
@@ -61,30 +62,30 @@ async def run(
 
     Raises:
         Unavailable: the address or the data folder can't be had.
-        Misuse: the file of rules for replication is wrong.
+        Misuse: the file of rules for replication is wrong, or one of ``tls`` is.
 
     """
     rules = await asyncio.to_thread(RulesFile, config.replication)
     async with (
-        Http() as http,
+        among_services(Role.TAG_INDEX, config.tls) as (tls, http),
         registry.connected(config.upstreams) as upstreams,
         opened_tags(config.tag_backends) as backends,
         _opened(config, TagSources(upstreams, backends), rules) as book,
-        shared(config, http, book.store) as sharing,
+        shared(config, http.to(Role.TAG_INDEX), book.store) as sharing,
         Tasks() as tasks,
     ):
         # Whoever comes to lead goes by the rules as they are then.
         tasks.start(rules.follow(), "follow the rules")
         app = application("tag_index", body_bytes_max=MESSAGES_BYTES_MAX)
-        checks = [OriginCluster(http, config.origins, config.replicas).ready]
-        lead = _add_to(app, config, http, book, sharing, tasks)
+        checks = [OriginCluster(http.to(Role.ORIGIN), config.origins, config.replicas).ready]
+        lead = _add_to(app, config, http.to(Role.ORIGIN), book, sharing, tasks)
         if sharing is not None:
-            api = AgreementApi(sharing, http, Path(config.data))
+            api = AgreementApi(sharing, http.to(Role.TAG_INDEX), Path(config.data))
             api.add_to(app)
             checks.append(api.ready)
         async with (
             # Collecting ends before pushes that are under way are broken off.
-            serve(app, "tag_index", config.listen, checks) as listening,
+            serve(app, "tag_index", config.listen, checks, tls) as listening,
             Tasks() as leading,
         ):
             if sharing is None:
@@ -101,7 +102,10 @@ def _add_to(
     app: web.Application, config: TagIndexConfig, http: Http, book: Book,
     sharing: Agreement | None, tasks: Tasks,
 ) -> Lead:  # fmt: skip
-    """Register all that a tag index answers; returns what starts what one alone must do."""
+    """Register all that a tag index answers; returns what starts what one alone must do.
+
+    ``http`` is for origins.
+    """
     store, sources = book.store, book.sources
     cluster = partial(OriginCluster, http, config.origins, config.replicas, weights=config.weights)
     upstreams = names_of(config.upstreams)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from octopull.clients.origin import OriginCluster
 from octopull.config.services import TrackerConfig
 from octopull.config.upstreams import names_of
-from octopull.http.client import Http
+from octopull.http.client import among_services
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.placement.preheats import Preheats
 from octopull.runtime.tasks import Tasks
+from octopull.security.roles import Role
 from octopull.services.tracker.api import Api
 from octopull.services.tracker.growing import Growths
 from octopull.services.tracker.peer_stores import PeerStore, opened
@@ -25,14 +26,20 @@ async def run(
     """Serve until ``stop``.
 
     Raises:
-        Unavailable: the address can't be had. Misuse: as ``opened``.
+        Unavailable: the address can't be had.
+        Misuse: as ``opened``; the files of ``tls`` are wrong.
 
     """
-    async with Http() as http, opened(config) as peers, Tasks() as tasks:
+    async with (
+        among_services(Role.TRACKER, config.tls) as (tls, http),
+        opened(config) as peers,
+        Tasks() as tasks,
+    ):
         upstreams = names_of(config.upstreams)
         origins = OriginCluster(
-            http, config.origins, config.replicas, upstreams=upstreams, weights=config.weights
-        )
+            http.to(Role.ORIGIN), config.origins, config.replicas, upstreams=upstreams,
+            weights=config.weights,
+        )  # fmt: skip
         cache = MetainfoCache(origins, config.metainfo_bytes_max)
         app = application("tracker")
         Api(
@@ -42,7 +49,7 @@ async def run(
         preheats = Preheats(config.preheat_ttl_s, time.monotonic())
         PreheatsApi(preheats).add_to(app)
         tasks.start(_expire(peers, preheats, config.peer_ttl_s), "expire peers and preheats")
-        async with serve(app, "tracker", config.listen, [origins.ready]) as listening:
+        async with serve(app, "tracker", config.listen, [origins.ready], tls) as listening:
             started(listening)
             await stop.wait()
 

@@ -1,0 +1,119 @@
+"""TLS among the services of a cluster: both sides prove who they are, and what.
+
+TLS 1.3 alone. A certificate is believed if an authority of the cluster's file signed it; what its
+holder is stands in it (``security/roles.py``). Only ``ssl`` is needed.
+"""
+
+import ssl
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from octopull.config.tls import ClusterTls, Tls
+from octopull.kernel.errors import Misuse
+from octopull.security import inspection
+from octopull.security.identity import names_of
+from octopull.security.roles import Role, roles_of
+from octopull.security.tls import load_own, trust
+
+PEERS = frozenset({Role.AGENT, Role.ORIGIN})
+OP_ENABLE_KTLS = getattr(ssl, "OP_ENABLE_KTLS", 1 << 3)
+"""Python names it from 3.12 on; OpenSSL 3 knows it, and does without where the kernel has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutual:
+    """Contexts made from one state of the files."""
+
+    serving: ssl.SSLContext
+    """For HTTP: callers are asked for a certificate, and answered by what it says (``rights``)."""
+    calling: dict[Role | None, ssl.SSLContext]
+    """For HTTP to a service of that role, at an address that its certificate names.
+
+    Under None: to whatever has a certificate of anybody that the cluster or this host trusts.
+    """
+    greeting: ssl.SSLContext
+    """For peers that dial: no certificate, no connection."""
+    dialing: ssl.SSLContext
+    """For peers that are dialled: they move, so their addresses are not compared."""
+    ends_at: float
+    """Unix time at which our own certificate ends."""
+
+
+class RoleContext(ssl.SSLContext):
+    """Ends a handshake with a side that proves to be something else than was expected."""
+
+    expected: Collection[Role] = ()
+
+
+class _Object(ssl.SSLObject):
+    def do_handshake(self) -> None:
+        super().do_handshake()
+        _admit(self)
+
+
+class _Socket(ssl.SSLSocket):
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - ssl's signature
+        super().do_handshake(block)
+        _admit(self)
+
+
+RoleContext.sslobject_class = _Object
+RoleContext.sslsocket_class = _Socket
+
+
+def _admit(side: ssl.SSLObject | ssl.SSLSocket) -> None:
+    expected = side.context.expected if isinstance(side.context, RoleContext) else ()
+    shown = side.getpeercert() or {}
+    found = roles_of(names_of(shown))
+    if expected and not found & set(expected):
+        said = f"it is for {_listed(found)}, not for {_listed(expected)}"
+        raise ssl.SSLCertVerificationError(1, said)
+
+
+def load(files: ClusterTls, own: Role) -> Mutual:
+    """Contexts from ``files``, for a service that is ``own``.
+
+    Raises:
+        Misuse: a file can't be read, the certificate is not of the authority, or it is not for
+            what this service is.
+
+    """
+    served = Tls(certificate=files.certificate, key=files.key)
+    serving = _context(ssl.PROTOCOL_TLS_SERVER, served, files.authority)
+    serving.verify_mode = ssl.CERT_OPTIONAL
+    known = inspection.look(serving, files.certificate, files.authority)
+    if known.names is not None and own not in roles_of(known.names):
+        told = _listed(roles_of(known.names))
+        raise Misuse(
+            f"{files.certificate} is for {told}, not for {own}: octopull certs issue {own}"
+        )
+    outward = ssl.create_default_context()
+    trust(outward, files.authority)
+    load_own(outward, served)
+    calling: dict[Role | None, ssl.SSLContext] = {None: outward}
+    for role in Role:
+        context = _context(ssl.PROTOCOL_TLS_CLIENT, served, files.authority)
+        context.expected = {role}
+        calling[role] = context
+    greeting = _context(ssl.PROTOCOL_TLS_SERVER, served, files.authority)
+    greeting.verify_mode = ssl.CERT_REQUIRED
+    # A connection lasts as long as its swarm: there is none to be resumed.
+    greeting.num_tickets = 0
+    dialing = _context(ssl.PROTOCOL_TLS_CLIENT, served, files.authority)
+    dialing.check_hostname = False
+    for context in (greeting, dialing):
+        context.expected = PEERS
+        context.options |= OP_ENABLE_KTLS
+    return Mutual(serving, calling, greeting, dialing, known.ends_at)
+
+
+def _context(protocol: int, own: Tls, authority: str) -> RoleContext:
+    context = RoleContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    load_own(context, own)
+    trust(context, authority)
+    return context
+
+
+def _listed(roles: Collection[Role]) -> str:
+    return " or ".join(sorted(roles)) or "no service"

@@ -1,0 +1,21 @@
+"""Names in a certificate, as the standard library shows them."""
+
+from octopull.security.identity import CertificateNames, caller_certificate, names_of
+
+
+def test_every_kind_of_name_is_found_and_others_are_passed_over() -> None:
+    shown = {
+        "subject": ((("organizationName", "us"),), (("commonName", "proxy-1"),)),
+        "subjectAltName": (
+            ("DNS", "a"), ("IP Address", "::1"), ("DNS", "b"), ("URI", "x://y"),
+            ("email", "a@b"), ("Registered ID", "1.2.3"),
+        ),
+    }  # fmt: skip
+    assert names_of(shown) == CertificateNames(
+        "proxy-1", ("a", "b"), ("::1",), ("x://y",), ("a@b",)
+    )
+
+
+def test_nobody_has_no_names() -> None:
+    assert names_of({}) == CertificateNames()
+    assert caller_certificate(None) is None
