@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TypeVar
 
 from octopull.http.client import SILENT
@@ -13,6 +13,9 @@ from octopull.placement.health import Health
 T = TypeVar("T")
 HEDGE_S = 1.0
 """A host that hangs would else be waited for until its deadline, which is many times as long."""
+
+DOWN_S = 3.0
+"""So long a host is waited for that checks found down, while others are up: it may be wrong."""
 
 
 async def first(hosts: Sequence[str], health: Health, call: Callable[[str], Awaitable[T]]) -> T:
@@ -99,6 +102,7 @@ async def _race(
         Unavailable: none is, and some did not answer.
 
     """
+    ask = briefly(hosts, health, ask, DOWN_S)
     line = deque(health.order(hosts, time.monotonic()))
     asked: dict[asyncio.Future[tuple[T] | None], tuple[str, float]] = {}
     silent: Unavailable | None = None
@@ -130,3 +134,23 @@ async def _race(
     if silent is not None:
         raise silent
     return None
+
+
+def briefly(
+    hosts: Collection[str], health: Health, call: Callable[[str], Awaitable[T]], wait_s: float
+) -> Callable[[str], Awaitable[T]]:
+    """``call``, but one of ``hosts`` that is down is not waited for longer than ``wait_s``.
+
+    If all are, they are waited for as ever.
+    """
+    if all(map(health.down, hosts)):
+        return call
+
+    async def ask(host: str) -> T:
+        try:
+            async with asyncio.timeout(wait_s if health.down(host) else None):
+                return await call(host)
+        except TimeoutError as error:
+            raise Unavailable(f"{host} is down: no answer in {wait_s} s", public=SILENT) from error
+
+    return ask

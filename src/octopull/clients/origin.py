@@ -21,7 +21,7 @@ import aiohttp
 from octopull.blob.metainfo import METAINFO_BYTES_MAX, Growing
 from octopull.blob.start import Described, Start
 from octopull.clients import fetching, keeping, starts
-from octopull.clients.failover import first, first_heard, first_holder
+from octopull.clients.failover import briefly, first, first_heard, first_holder
 from octopull.clients.fetching import Until
 from octopull.clients.origin_uploads import OriginUploads
 from octopull.http.client import Http
@@ -30,8 +30,8 @@ from octopull.kernel.errors import Corrupt, Fault, NotFound, Unavailable
 from octopull.kernel.peers import Peer
 from octopull.observability import logs
 from octopull.oci.upstreams import split
-from octopull.placement.health import Health
-from octopull.placement.rendezvous import EVEN, Weights, line, owners, weighted
+from octopull.placement.members import Members
+from octopull.placement.rendezvous import EVEN, Weights
 
 T = TypeVar("T")
 log = logs.get("origins")
@@ -46,12 +46,15 @@ SOURCE_S = 30.0
 """A backend may take long to say whether it has a blob."""
 
 SIZE_HEADER = "Octopull-Size"
+KEEP_DOWN_S = 0.5
+"""So long one that is down is waited for with a touch, which the next owners have, too."""
+
 FETCHES_MAX = 3
 """An origin may die while it fetches; the next one then does."""
 
 
 class OriginCluster:
-    """The origins of one cluster; ``hosts`` are ``host:port``.
+    """The origins of one cluster; ``hosts`` are ``host:port``, or members that come and go.
 
     ``book`` names the book of the tag index that asks, if one does. What no origin has is fetched from a
     backend or upstream when it is asked for; whoever asks waits for that as long as it goes on,
@@ -60,28 +63,33 @@ class OriginCluster:
     """
 
     def __init__(
-        self, http: Http, hosts: Sequence[str], replicas: int, book: Callable[[], str] = str,
-        upstreams: Collection[str] = (), patience_s: float = 0.0, weights: Weights = EVEN,
+        self, http: Http, hosts: Sequence[str] | Members, replicas: int,
+        book: Callable[[], str] = str, upstreams: Collection[str] = (), patience_s: float = 0.0,
+        weights: Weights = EVEN,
     ) -> None:  # fmt: skip
         self._http = http
         self._book = book
-        self._hosts = list(hosts)
+        self._members = Members.of(hosts, weights)
         self._replicas = replicas
-        self._weights = weights
         self._upstreams = upstreams
         self._patience_s = patience_s
-        self._health = Health()
-        taking = weighted(self._hosts, weights)
-        self.uploads = OriginUploads(http, self._hosts, self._health, taking)
+        self._health = self._members.health
+        self.uploads = OriginUploads(http, self._members)
 
     @property
     def hosts(self) -> list[str]:
-        """All of them."""
-        return list(self._hosts)
+        """All of them, now."""
+        return list(self._members.hosts)
 
     def owners(self, digest: Digest) -> list[str]:
         """The hosts that should hold ``digest``, best first."""
-        return owners(digest, self._hosts, self._replicas, self._weights)
+        return self._members.now.owners(digest, self._replicas)
+
+    def seeds(self, digest: Digest) -> list[str]:
+        """The owners of ``digest`` that are up; if none is, the next that are, who stand in."""
+        owners, line = self.owners(digest), self._preference(digest)
+        up = [host for host in line if not self._health.down(host)]
+        return [host for host in up if host in owners] or up[: self._replicas] or owners
 
     async def stat(self, namespace: str, digest: Digest) -> int:
         """Size in bytes, of what can be fetched, too.
@@ -138,7 +146,7 @@ class OriginCluster:
         asked = {digest: self.owners(digest) for digest in wanted}
         found, silent = await self._keep_at(namespace, asked)
         others = {
-            digest: [host for host in self._hosts if host not in hosts]
+            digest: [host for host in self.hosts if host not in hosts]
             for digest, hosts in asked.items()
             if digest not in found
         }
@@ -168,9 +176,11 @@ class OriginCluster:
             for host in hosts:
                 by_host.setdefault(host, []).append(digest)
 
-        async def ask(host: str) -> dict[Digest, int]:
+        async def ask_patiently(host: str) -> dict[Digest, int]:
             digests = by_host[host]
             return await keeping.keep(self._http, host, namespace, digests, self._book())
+
+        ask = briefly(by_host, self._health, ask_patiently, KEEP_DOWN_S)
 
         async def ask_one(host: str) -> dict[Digest, int] | Unavailable:
             try:
@@ -315,7 +325,7 @@ class OriginCluster:
         async def ask(host: str) -> None:
             await self._http.call("GET", f"http://{host}/health", timeout_s=3)
 
-        await first(self._hosts, self._health, ask)
+        await first(self.hosts, self._health, ask)
 
     async def _holder(self, namespace: str, digest: Digest) -> str:
         async def ask(host: str) -> str:
@@ -373,7 +383,7 @@ class OriginCluster:
         )  # fmt: skip
 
     def _preference(self, digest: Digest) -> list[str]:
-        return line(digest.hex, self._hosts, self._weights)
+        return self._members.now.line(digest.hex)
 
 
 def _proven(digest: Digest, content: bytes) -> bytes:

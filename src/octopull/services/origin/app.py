@@ -11,7 +11,8 @@ from aiohttp import web
 from octopull.backends import registry
 from octopull.backends.opening import opened
 from octopull.backends.registry_blobs import upstream_blobs
-from octopull.config.services import Listen, OriginConfig
+from octopull.clients.membership import Watch
+from octopull.config.services import CacheSettings, Listen, OriginConfig
 from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
@@ -19,6 +20,7 @@ from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault
 from octopull.kernel.peers import PeerKind
 from octopull.observability import logs
+from octopull.placement.members import Members
 from octopull.runtime.identity import peer_id
 from octopull.runtime.tasks import Tasks
 from octopull.services.origin.api import Api
@@ -69,8 +71,7 @@ async def run(
 
     """
     root = Path(config.data)
-    memory = config.cache.memory_bytes_max, config.cache.memory_blob_bytes_max
-    store = await asyncio.to_thread(HotStore, root, *memory)
+    store = await asyncio.to_thread(_store, root, config.cache)
     books = await asyncio.to_thread(Books, root / "books")
     uploads = Uploads(store)
     seeds = Seeds(store, limits_of(config.peer, Announces.NO, Seeding.SPARING))
@@ -89,8 +90,7 @@ async def run(
         TaskQueue(root / "write-back.sqlite") as queue,
         Tasks() as tasks,
     ):
-        name = config.name or f"{config.listen.host}:{config.listen.port}"
-        ring = Ring(config.origins or [name], name, config.replicas, config.weights)
+        ring = _ring(config)
         copies = Copies(http, store, ring)
         sources = Sources(
             {one: upstream_blobs(upstream) for one, upstream in upstreams.items()}, backends.of
@@ -104,9 +104,11 @@ async def run(
         taker = Taker(uploads, config.blob_bytes_max)
         inventory = Inventory(store, ring, write_back)
         repair = Repair(http, store, taker, ring, inventory, write_back, config.repair)
+        watch = Watch("origin", {"origins": ring.members}, config.health, ring.name)
         for title, work in {
             "repair": repair.run(),
             "scrub": _scrub(config, store, seeds, repair).run(),
+            "check health": watch.run(),
             "evict": Caching(store, leaving, config.cache).run(),
             "expire uploads": _expire(uploads, config.upload_idle_s),
         }.items():
@@ -114,11 +116,21 @@ async def run(
         apis: list[Routes] = [
             Api(store, taker, ring, copies, refresh, write_back, node), inventory,
             CollectionApi(store, books, leaving, write_back), RefreshApi(refresh),
-            WriteBackApi(write_back),
+            WriteBackApi(write_back), watch,
         ]  # fmt: skip
         async with node:
             await _serve(apis, node, config.listen, started, stop)
             seeds.close_all()
+
+
+def _store(root: Path, cache: CacheSettings) -> HotStore:
+    return HotStore(root, cache.memory_bytes_max, cache.memory_blob_bytes_max)
+
+
+def _ring(config: OriginConfig) -> Ring:
+    name = config.name or f"{config.listen.host}:{config.listen.port}"
+    members = Members(config.origins or [name], config.weights, config.health.hysteresis)
+    return Ring(members, name, config.replicas)
 
 
 async def _serve(

@@ -25,7 +25,10 @@ class Copies:
         self._http = http
         self._store = store
         self._ring = ring
-        self._replicas = min(ring.replicas, len(ring.hosts))
+
+    @property
+    def _replicas(self) -> int:
+        return min(self._ring.replicas, len(self._ring.hosts))
 
     @property
     def quorum(self) -> int:
@@ -37,6 +40,9 @@ class Copies:
     ) -> None:
         """Copy a blob of this store until its owners have it, or else the next in line.
 
+        The line is of those that are up, and then the others: which hosts hold it may differ, never
+        how many must.
+
         Of a ``lone`` blob all copies are lone. A ``backed`` one is elsewhere already, so that
         nobody writes it back.
 
@@ -45,14 +51,14 @@ class Copies:
 
         """
         mark = "lone" if lone else "backed" if backed else ""
-        line = self._ring.line(digest)
-        chosen, spare = line[: self._replicas], line[self._replicas :]
+        line, replicas = self._ring.up_first(self._ring.line(digest)), self._replicas
+        chosen, spare = line[:replicas], line[replicas:]
         outcomes = await asyncio.gather(
             *(self._copy(host, namespace, digest, mark) for host in chosen)
         )
         copies = sum(outcomes)
         for host in spare:
-            if copies >= self._replicas:
+            if copies >= replicas:
                 break
             copies += await self._copy(host, namespace, digest, mark)
         if copies < self.quorum:

@@ -45,9 +45,9 @@ class Inventory:
 
     async def _told_ring(self, _: web.Request) -> web.Response:
         """The ring as this origin was told of it when it started."""
-        ring = self._ring
+        ring, now = self._ring, self._ring.members.now
         return json_answer(
-            RingTold(origins=list(ring.hosts), replicas=ring.replicas, weights=dict(ring.weights))
+            RingTold(origins=list(now.hosts), replicas=ring.replicas, weights=dict(now.weights))
         )
 
     async def fingerprints(self, host: str) -> list[str]:

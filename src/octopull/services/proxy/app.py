@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from octopull.clients.membership import Watch
 from octopull.clients.origin import OriginCluster
 from octopull.clients.preheats import PreheatClient
 from octopull.clients.tag_index import TagIndex
@@ -14,6 +15,7 @@ from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.errors import Unsupported
+from octopull.placement.members import Members
 from octopull.registry.discovery import Discovery
 from octopull.registry.pull_through import naming
 from octopull.runtime.tasks import Tasks
@@ -39,16 +41,18 @@ async def run(
     """
     async with Http() as http, Tasks() as tasks:
         upstreams = names_of(config.upstreams)
+        clusters = {
+            "origins": Members(config.origins, config.weights, config.health.hysteresis),
+            "tag_indexes": Members(config.tag_indexes, hysteresis=config.health.hysteresis),
+        }
         origins = OriginCluster(
-            http,
-            config.origins,
-            config.replicas,
-            upstreams=upstreams,
-            patience_s=SILENCE_S,
-            weights=config.weights,
+            http, clusters["origins"], config.replicas, upstreams=upstreams, patience_s=SILENCE_S
         )
-        tags = TagIndex(http, config.tag_indexes)
+        tags = TagIndex(http, clusters["tag_indexes"])
         app = application("proxy")
+        watch = Watch("proxy", clusters, config.health)
+        watch.add_to(app)
+        tasks.start(watch.run(), "check health")
         if upstreams:
             app.middlewares.append(naming(upstreams))
         _add_routes(app, origins, tags, config)

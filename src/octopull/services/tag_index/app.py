@@ -12,6 +12,7 @@ from aiohttp import web
 from octopull.backends import registry
 from octopull.backends.tag_opening import opened_tags
 from octopull.clients.keeping import OriginBlobs
+from octopull.clients.membership import Watch
 from octopull.clients.origin import OriginCluster
 from octopull.config.services import TagIndexConfig
 from octopull.config.upstreams import names_of
@@ -19,6 +20,7 @@ from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.names import TagName
+from octopull.placement.members import Members
 from octopull.replication.rules_file import RulesFile
 from octopull.runtime.tasks import Tasks
 from octopull.services.tag_index.agreement import Agreement
@@ -76,8 +78,13 @@ async def run(
         # Whoever comes to lead goes by the rules as they are then.
         tasks.start(rules.follow(), "follow the rules")
         app = application("tag_index", body_bytes_max=MESSAGES_BYTES_MAX)
-        checks = [OriginCluster(http, config.origins, config.replicas).ready]
-        lead = _add_to(app, config, http, book, sharing, tasks)
+        members = Members(config.origins, config.weights, config.health.hysteresis)
+        cluster = partial(OriginCluster, http, members, config.replicas)
+        watch = Watch("tag_index", {"origins": members}, config.health)
+        watch.add_to(app)
+        tasks.start(watch.run(), "check health")
+        checks = [cluster().ready]
+        lead = _add_to(app, config, cluster, http, book, sharing, tasks)
         if sharing is not None:
             api = AgreementApi(sharing, http, Path(config.data))
             api.add_to(app)
@@ -96,12 +103,14 @@ async def run(
 
 
 def _add_to(
-    app: web.Application, config: TagIndexConfig, http: Http, book: Book,
-    sharing: Agreement | None, tasks: Tasks,
+    app: web.Application, config: TagIndexConfig, cluster: Callable[..., OriginCluster],
+    http: Http, book: Book, sharing: Agreement | None, tasks: Tasks,
 ) -> Lead:  # fmt: skip
-    """Register all that a tag index answers; returns what starts what one alone must do."""
+    """Register all that a tag index answers; returns what starts what one alone must do.
+
+    ``cluster`` makes a client of the origins, for one purpose or another.
+    """
     store, sources = book.store, book.sources
-    cluster = partial(OriginCluster, http, config.origins, config.replicas, weights=config.weights)
     upstreams = names_of(config.upstreams)
     origins = cluster(store.book)
     pushes = Pushes()

@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from octopull.clients.membership import Watch
 from octopull.clients.origin import OriginCluster
 from octopull.config.services import TrackerConfig
 from octopull.config.upstreams import names_of
 from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
+from octopull.placement.members import Members
 from octopull.placement.peer_table import PeerTable
 from octopull.placement.preheats import Preheats
 from octopull.runtime.tasks import Tasks
@@ -30,12 +32,14 @@ async def run(
     """
     async with Http() as http, Tasks() as tasks:
         upstreams = names_of(config.upstreams)
-        origins = OriginCluster(
-            http, config.origins, config.replicas, upstreams=upstreams, weights=config.weights
-        )
+        members = Members(config.origins, config.weights, config.health.hysteresis)
+        origins = OriginCluster(http, members, config.replicas, upstreams=upstreams)
         table = PeerTable(config.peer_ttl_s)
         cache = MetainfoCache(origins, config.metainfo_bytes_max)
         app = application("tracker")
+        watch = Watch("tracker", {"origins": members}, config.health)
+        watch.add_to(app)
+        tasks.start(watch.run(), "check health")
         Api(
             table, cache, Growths(origins), OriginPeers(origins), config.interval_s,
             config.handout_max,
