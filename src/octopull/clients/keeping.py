@@ -1,6 +1,6 @@
 """What origins are told for garbage collection: keep, list, collect."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -8,6 +8,7 @@ from octopull.clients.questions import Digests
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, InvalidDigest
+from octopull.placement.members import Members
 
 BOOK_HEADER = "Octopull-Book"
 """Names the tag index that asks, by its database: none collects what another may refer to."""
@@ -115,6 +116,18 @@ class OriginBlobs:
         url = f"http://{self.host}/collect"
         headers = {BOOK_HEADER: self._book()}
         return await _ask(self._http, url, body, headers, COLLECT_S)
+
+
+class AllOriginBlobs:
+    """The blobs of each of ``members``, those there are whenever they are gone through."""
+
+    def __init__(self, http: Http, members: Members, book: Callable[[], str]) -> None:
+        self._http = http
+        self._members = members
+        self._book = book
+
+    def __iter__(self) -> Iterator[OriginBlobs]:
+        return (OriginBlobs(self._http, host, self._book) for host in self._members.hosts)
 
 
 async def _ask(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 from aiohttp import web
+from aiohttp.abc import AbstractResolver
 
 from octopull.config.membership import HealthSettings
 from octopull.http.client import Http
@@ -47,16 +48,19 @@ class Watch:
     """Checks ``clusters``, each a name and its members; what comes of it is their ``health``.
 
     ``by`` is the service that looks, and ``me`` the member that it is itself, which it does not
-    check.
+    check. ``resolver`` chooses addresses.
     """
 
     def __init__(
-        self, by: str, clusters: Mapping[str, Members], settings: HealthSettings, me: str = ""
-    ) -> None:
+        self, by: str, clusters: Mapping[str, Members], settings: HealthSettings, me: str = "",
+        resolver: AbstractResolver | None = None,
+    ) -> None:  # fmt: skip
         self._by = by
         self._me = me
         self._clusters = clusters
         self._settings = settings
+        self._resolver = resolver
+        self._shown: set[tuple[str, str]] = set()
 
     def add_to(self, app: web.Application) -> None:
         """Register every route."""
@@ -71,7 +75,7 @@ class Watch:
         if not every_s:
             return
         # A pool of its own: where all connections to a host are busy, it is not down.
-        async with Http() as http:
+        async with Http(self._resolver) as http:
             await asyncio.sleep(random.uniform(0, every_s))
             while True:
                 pause_s = every_s * random.uniform(1 - JITTER, 1 + JITTER)
@@ -85,6 +89,10 @@ class Watch:
             if host != self._me
         ]
         await asyncio.gather(*checks)
+        there = {(name, host) for name, one in self._clusters.items() for host in one.hosts}
+        for gone in self._shown - there:
+            metrics.HOST_UP.remove(self._by, *gone)
+        self._shown &= there
 
     async def _check(self, http: Http, cluster: str, members: Members, host: str) -> None:
         reason = ""
@@ -95,10 +103,13 @@ class Watch:
             )  # fmt: skip
         except Fault as fault:
             reason = str(fault)
+        if host not in members.hosts:
+            return
         if members.health.checked(host, passed=not reason):
             event = "host.down" if reason else "host.up"
             log.warning(event, cluster=cluster, host=host, by=self._by, reason=reason)
         metrics.HOST_UP.labels(self._by, cluster, host).set(not members.health.down(host))
+        self._shown.add((cluster, host))
 
 
 def _told(members: Members) -> list[MemberTold]:

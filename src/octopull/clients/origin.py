@@ -86,10 +86,8 @@ class OriginCluster:
         return self._members.now.owners(digest, self._replicas)
 
     def seeds(self, digest: Digest) -> list[str]:
-        """The owners of ``digest`` that are up; if none is, the next that are, who stand in."""
-        owners, line = self.owners(digest), self._preference(digest)
-        up = [host for host in line if not self._health.down(host)]
-        return [host for host in up if host in owners] or up[: self._replicas] or owners
+        """Whom to ask for the pieces of ``digest``; see ``Membership.holders``."""
+        return self._members.now.holders(digest, self._replicas, self._health.down)
 
     async def stat(self, namespace: str, digest: Digest) -> int:
         """Size in bytes, of what can be fetched, too.

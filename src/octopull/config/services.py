@@ -10,9 +10,11 @@ from octopull.config.backends import (
     check_backends,
 )  # fmt: skip
 from octopull.config.membership import (
+    DnsSettings,
     HealthSettings,
     check_group,
     check_hosts,
+    check_me,
     check_weights,
 )  # fmt: skip
 from octopull.config.preheating import PreloadSettings
@@ -146,6 +148,8 @@ class TrackerConfig:
     """Of some of ``origins``, others' is 1; the same in all services (docs/cluster.md)."""
     health: HealthSettings = field(default_factory=HealthSettings)
     """How it looks whether origins answer."""
+    dns: DnsSettings = field(default_factory=DnsSettings)
+    """How origins are looked up that are named by DNS."""
     interval_s: float = 3.0
     """Seconds between two announces of a host."""
     peer_ttl_s: float = 30.0
@@ -196,7 +200,7 @@ class OriginConfig:
     origins: list[str] = field(default_factory=list[str])
     """The ring, this origin included; empty: this origin alone."""
     name: str = ""
-    """This origin as the ring writes it; empty: the address it listens on."""
+    """This origin as the ring writes it, or DNS; empty: the address it listens on."""
     listen: Listen = field(default_factory=Listen)
     peer: PeerSettings = field(default_factory=PeerSettings)
     replicas: int = 2
@@ -204,6 +208,8 @@ class OriginConfig:
     """Of some of ``origins``, others' is 1; the same in all services (docs/cluster.md)."""
     health: HealthSettings = field(default_factory=HealthSettings)
     """How it looks whether the other origins answer."""
+    dns: DnsSettings = field(default_factory=DnsSettings)
+    """How origins are looked up that are named by DNS."""
     upload_idle_s: float = 24 * 3600.0
     blob_bytes_max: int = 1 << 40
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
@@ -228,8 +234,7 @@ class OriginConfig:
             check_rate(self.scrub_bytes_per_s)
         if self.origins:
             check_hosts("origins", self.origins)
-            if self.name not in self.origins:
-                raise Misuse("name must be one of origins", name=self.name)
+            check_me(self.name, self.origins)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +266,8 @@ class TagIndexConfig:
     """Of some of ``origins``, others' is 1; the same in all services (docs/cluster.md)."""
     health: HealthSettings = field(default_factory=HealthSettings)
     """How it looks whether origins answer."""
+    dns: DnsSettings = field(default_factory=DnsSettings)
+    """How origins are looked up that are named by DNS."""
     gc: GcSettings = field(default_factory=GcSettings)
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
     """Registries whose tags are looked up there."""
@@ -296,6 +303,8 @@ class ProxyConfig:
     """Of some of ``origins``, others' is 1; the same in all services (docs/cluster.md)."""
     health: HealthSettings = field(default_factory=HealthSettings)
     """How it looks whether origins and tag indexes answer."""
+    dns: DnsSettings = field(default_factory=DnsSettings)
+    """How origins, tag indexes and trackers are looked up that are named by DNS."""
     chunk_bytes_min: int = 0
     """Told to clients that upload in chunks, as ``OCI-Chunk-Min-Length``; 0 tells nothing. Few large
     chunks are cheaper; shorter ones are taken all the same."""
@@ -322,6 +331,8 @@ class AgentConfig:
     data: str
     trackers: list[str]
     tag_indexes: list[str]
+    dns: DnsSettings = field(default_factory=DnsSettings)
+    """How trackers and tag indexes are looked up that are named by DNS."""
     listen: Listen = field(default_factory=Listen)
     peer: PeerSettings = field(default_factory=PeerSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)

@@ -64,6 +64,8 @@ class Http:
     ) -> None:  # fmt: skip
         assert self._session is not None
         await self._session.close()
+        if self._resolver is not None:
+            await self._resolver.close()
 
     @asynccontextmanager
     async def exchange(

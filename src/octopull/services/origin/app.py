@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.abc import AbstractResolver
 
 from octopull.backends import registry
 from octopull.backends.opening import opened
 from octopull.backends.registry_blobs import upstream_blobs
+from octopull.clients.directory import Directory
 from octopull.clients.membership import Watch
 from octopull.config.services import CacheSettings, Listen, OriginConfig
+from octopull.http.addresses import addresses_by
 from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
@@ -20,7 +23,6 @@ from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault
 from octopull.kernel.peers import PeerKind
 from octopull.observability import logs
-from octopull.placement.members import Members
 from octopull.runtime.identity import peer_id
 from octopull.runtime.tasks import Tasks
 from octopull.services.origin.api import Api
@@ -73,7 +75,7 @@ async def run(
     root = Path(config.data)
     store = await asyncio.to_thread(_store, root, config.cache)
     books = await asyncio.to_thread(Books, root / "books")
-    uploads = Uploads(store)
+    uploads, resolver = Uploads(store), addresses_by(config.dns, config.origins)
     seeds = Seeds(store, limits_of(config.peer, Announces.NO, Seeding.SPARING))
 
     async def find(theirs: Handshake) -> Swarm | None:
@@ -84,13 +86,13 @@ async def run(
 
     node = PeerNode(config.peer, peer_id(root), PeerKind.ORIGIN, find, None)
     async with (
-        Http() as http,
+        Http(resolver) as http,
         registry.connected(config.upstreams) as upstreams,
         opened(config.backends) as backends,
         TaskQueue(root / "write-back.sqlite") as queue,
         Tasks() as tasks,
     ):
-        ring = _ring(config)
+        ring, watch = await _known(config, resolver, tasks)
         copies = Copies(http, store, ring)
         sources = Sources(
             {one: upstream_blobs(upstream) for one, upstream in upstreams.items()}, backends.of
@@ -104,7 +106,6 @@ async def run(
         taker = Taker(uploads, config.blob_bytes_max)
         inventory = Inventory(store, ring, write_back)
         repair = Repair(http, store, taker, ring, inventory, write_back, config.repair)
-        watch = Watch("origin", {"origins": ring.members}, config.health, ring.name)
         for title, work in {
             "repair": repair.run(),
             "scrub": _scrub(config, store, seeds, repair).run(),
@@ -127,10 +128,18 @@ def _store(root: Path, cache: CacheSettings) -> HotStore:
     return HotStore(root, cache.memory_bytes_max, cache.memory_blob_bytes_max)
 
 
-def _ring(config: OriginConfig) -> Ring:
+async def _known(
+    config: OriginConfig, resolver: AbstractResolver | None, tasks: Tasks
+) -> tuple[Ring, Watch]:
+    """The ring as it is known now, and is followed in ``tasks``; and what looks who is up."""
     name = config.name or f"{config.listen.host}:{config.listen.port}"
-    members = Members(config.origins or [name], config.weights, config.health.hysteresis)
-    return Ring(members, name, config.replicas)
+    directory = Directory(config.dns, config.health.hysteresis)
+    members = directory.members(
+        "origins", config.origins or [name], config.weights, me=name, settles=True
+    )
+    await directory.follow(tasks)
+    watch = Watch("origin", directory.clusters, config.health, name, resolver)
+    return Ring(members, name, config.replicas), watch
 
 
 async def _serve(

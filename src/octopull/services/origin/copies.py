@@ -27,13 +27,9 @@ class Copies:
         self._ring = ring
 
     @property
-    def _replicas(self) -> int:
-        return min(self._ring.replicas, len(self._ring.hosts))
-
-    @property
     def quorum(self) -> int:
         """Copies without which a push is not acknowledged: a majority of the replicas."""
-        return self._replicas // 2 + 1
+        return self._ring.copies // 2 + 1
 
     async def spread(
         self, namespace: str, digest: Digest, *, lone: bool = False, backed: bool = False
@@ -51,7 +47,7 @@ class Copies:
 
         """
         mark = "lone" if lone else "backed" if backed else ""
-        line, replicas = self._ring.up_first(self._ring.line(digest)), self._replicas
+        line, replicas = self._ring.up_first(self._ring.line(digest)), self._ring.copies
         chosen, spare = line[:replicas], line[replicas:]
         outcomes = await asyncio.gather(
             *(self._copy(host, namespace, digest, mark) for host in chosen)

@@ -25,6 +25,12 @@ class Ring:
         return self.members.hosts
 
     @property
+    def copies(self) -> int:
+        """How many a push is to have; where members come and go, no fewer while few are known."""
+        fixed = self.members.fixed
+        return min(self.replicas, len(self.hosts)) if fixed else self.replicas
+
+    @property
     def others(self) -> list[str]:
         """All but this one, those that are up first."""
         return self.up_first([host for host in self.hosts if host != self.name])

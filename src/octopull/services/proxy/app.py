@@ -5,17 +5,18 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from octopull.clients.directory import Directory
 from octopull.clients.membership import Watch
 from octopull.clients.origin import OriginCluster
 from octopull.clients.preheats import PreheatClient
 from octopull.clients.tag_index import TagIndex
 from octopull.config.services import ProxyConfig
 from octopull.config.upstreams import names_of
+from octopull.http.addresses import addresses_by
 from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.errors import Unsupported
-from octopull.placement.members import Members
 from octopull.registry.discovery import Discovery
 from octopull.registry.pull_through import naming
 from octopull.runtime.tasks import Tasks
@@ -39,26 +40,26 @@ async def run(
         Unavailable: the address can't be had.
 
     """
-    async with Http() as http, Tasks() as tasks:
+    resolver = addresses_by(config.dns, config.origins, config.tag_indexes, config.trackers)
+    async with Http(resolver) as http, Tasks() as tasks:
         upstreams = names_of(config.upstreams)
-        clusters = {
-            "origins": Members(config.origins, config.weights, config.health.hysteresis),
-            "tag_indexes": Members(config.tag_indexes, hysteresis=config.health.hysteresis),
-        }
+        directory = Directory(config.dns, config.health.hysteresis)
+        members = directory.members("origins", config.origins, config.weights, settles=True)
         origins = OriginCluster(
-            http, clusters["origins"], config.replicas, upstreams=upstreams, patience_s=SILENCE_S
+            http, members, config.replicas, upstreams=upstreams, patience_s=SILENCE_S
         )
-        tags = TagIndex(http, clusters["tag_indexes"])
+        tags = TagIndex(http, directory.members("tag_indexes", config.tag_indexes))
         app = application("proxy")
-        watch = Watch("proxy", clusters, config.health)
+        watch = Watch("proxy", directory.clusters, config.health, resolver=resolver)
         watch.add_to(app)
         tasks.start(watch.run(), "check health")
         if upstreams:
             app.middlewares.append(naming(upstreams))
         _add_routes(app, origins, tags, config)
-        preheats = PreheatClient(http, config.trackers)
+        preheats = PreheatClient(http, directory.members("trackers", config.trackers))
         PrefetchApi(Prefetcher(origins, tags), preheats, upstreams).add_to(app, tasks)
         checks = [origins.ready, tags.ready]
+        await directory.follow(tasks)
         async with serve(app, "proxy", config.listen, checks) as listening:
             started(listening)
             await stop.wait()

@@ -11,16 +11,17 @@ from aiohttp import web
 
 from octopull.backends import registry
 from octopull.backends.tag_opening import opened_tags
-from octopull.clients.keeping import OriginBlobs
+from octopull.clients.directory import Directory
+from octopull.clients.keeping import AllOriginBlobs
 from octopull.clients.membership import Watch
 from octopull.clients.origin import OriginCluster
 from octopull.config.services import TagIndexConfig
 from octopull.config.upstreams import names_of
+from octopull.http.addresses import addresses_by
 from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.names import TagName
-from octopull.placement.members import Members
 from octopull.replication.rules_file import RulesFile
 from octopull.runtime.tasks import Tasks
 from octopull.services.tag_index.agreement import Agreement
@@ -66,9 +67,12 @@ async def run(
         Misuse: the file of rules for replication is wrong.
 
     """
-    rules = await asyncio.to_thread(RulesFile, config.replication)
+    rules, resolver = (
+        await asyncio.to_thread(RulesFile, config.replication),
+        addresses_by(config.dns, config.origins),
+    )
     async with (
-        Http() as http,
+        Http(resolver) as http,
         registry.connected(config.upstreams) as upstreams,
         opened_tags(config.tag_backends) as backends,
         _opened(config, TagSources(upstreams, backends), rules) as book,
@@ -78,13 +82,16 @@ async def run(
         # Whoever comes to lead goes by the rules as they are then.
         tasks.start(rules.follow(), "follow the rules")
         app = application("tag_index", body_bytes_max=MESSAGES_BYTES_MAX)
-        members = Members(config.origins, config.weights, config.health.hysteresis)
+        directory = Directory(config.dns, config.health.hysteresis)
+        members = directory.members("origins", config.origins, config.weights, settles=True)
         cluster = partial(OriginCluster, http, members, config.replicas)
-        watch = Watch("tag_index", {"origins": members}, config.health)
+        watch = Watch("tag_index", directory.clusters, config.health, resolver=resolver)
         watch.add_to(app)
         tasks.start(watch.run(), "check health")
         checks = [cluster().ready]
-        lead = _add_to(app, config, cluster, http, book, sharing, tasks)
+        blobs = AllOriginBlobs(http, members, book.store.book)
+        lead = _add_to(app, config, cluster, blobs, book, sharing, tasks)
+        await directory.follow(tasks)
         if sharing is not None:
             api = AgreementApi(sharing, http, Path(config.data))
             api.add_to(app)
@@ -104,7 +111,7 @@ async def run(
 
 def _add_to(
     app: web.Application, config: TagIndexConfig, cluster: Callable[..., OriginCluster],
-    http: Http, book: Book, sharing: Agreement | None, tasks: Tasks,
+    blobs: AllOriginBlobs, book: Book, sharing: Agreement | None, tasks: Tasks,
 ) -> Lead:  # fmt: skip
     """Register all that a tag index answers; returns what starts what one alone must do.
 
@@ -115,7 +122,6 @@ def _add_to(
     origins = cluster(store.book)
     pushes = Pushes()
     confirm = None if sharing is None else sharing.current
-    blobs = [OriginBlobs(http, host, store.book) for host in origins.hosts]
     collector = Collector(store, pushes, blobs, confirm)
     followed = FollowedTags(store, cluster(upstreams=upstreams), origins, sources, tasks)
     listings = Listings(tasks)

@@ -4,14 +4,15 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from octopull.clients.directory import Directory
 from octopull.clients.membership import Watch
 from octopull.clients.origin import OriginCluster
 from octopull.config.services import TrackerConfig
 from octopull.config.upstreams import names_of
+from octopull.http.addresses import addresses_by
 from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
-from octopull.placement.members import Members
 from octopull.placement.peer_table import PeerTable
 from octopull.placement.preheats import Preheats
 from octopull.runtime.tasks import Tasks
@@ -30,14 +31,16 @@ async def run(
         Unavailable: the address can't be had.
 
     """
-    async with Http() as http, Tasks() as tasks:
+    resolver = addresses_by(config.dns, config.origins)
+    async with Http(resolver) as http, Tasks() as tasks:
         upstreams = names_of(config.upstreams)
-        members = Members(config.origins, config.weights, config.health.hysteresis)
+        directory = Directory(config.dns, config.health.hysteresis)
+        members = directory.members("origins", config.origins, config.weights, settles=True)
         origins = OriginCluster(http, members, config.replicas, upstreams=upstreams)
         table = PeerTable(config.peer_ttl_s)
         cache = MetainfoCache(origins, config.metainfo_bytes_max)
         app = application("tracker")
-        watch = Watch("tracker", {"origins": members}, config.health)
+        watch = Watch("tracker", directory.clusters, config.health, resolver=resolver)
         watch.add_to(app)
         tasks.start(watch.run(), "check health")
         Api(
@@ -47,6 +50,7 @@ async def run(
         preheats = Preheats(config.preheat_ttl_s, time.monotonic())
         PreheatsApi(preheats).add_to(app)
         tasks.start(_expire(table, preheats), "expire peers and preheats")
+        await directory.follow(tasks)
         async with serve(app, "tracker", config.listen, [origins.ready]) as listening:
             started(listening)
             await stop.wait()
