@@ -21,7 +21,7 @@ import aiohttp
 from octopull.blob.metainfo import METAINFO_BYTES_MAX, Growing
 from octopull.blob.start import Described, Start
 from octopull.clients import fetching, keeping, starts
-from octopull.clients.failover import briefly, first, first_heard, first_holder
+from octopull.clients.failover import first, first_heard, first_holder
 from octopull.clients.fetching import Until
 from octopull.clients.origin_uploads import OriginUploads
 from octopull.http.client import Http
@@ -46,9 +46,6 @@ SOURCE_S = 30.0
 """A backend may take long to say whether it has a blob."""
 
 SIZE_HEADER = "Octopull-Size"
-KEEP_DOWN_S = 0.5
-"""So long one that is down is waited for with a touch, which the next owners have, too."""
-
 FETCHES_MAX = 3
 """An origin may die while it fetches; the next one then does."""
 
@@ -89,12 +86,19 @@ class OriginCluster:
         """Whom to ask for the pieces of ``digest``; see ``Membership.holders``."""
         return self._members.now.holders(digest, self._replicas, self._health.down)
 
-    async def stat(self, namespace: str, digest: Digest) -> int:
+    @property
+    def silent_max(self) -> int:
+        """So many may be silent, and the others show each acknowledged push: fewer than a quorum."""
+        members = self._members
+        copies = min(self._replicas, len(members.hosts)) if members.fixed else self._replicas
+        return copies // 2
+
+    async def stat(self, namespace: str, digest: Digest, silent_max: int = 0) -> int:
         """Size in bytes, of what can be fetched, too.
 
         Raises:
             NotFound: no origin has it, nor what they fetch from. Unavailable: not all could be
-                asked.
+                asked, but for ``silent_max``.
             Pending, UpstreamFailed: it is on its way from an upstream; it won't come.
 
         """
@@ -111,7 +115,7 @@ class OriginCluster:
 
         line = self._preference(digest)
         try:
-            return await first_holder(line, self._health, ask)
+            return await first_holder(line, self._health, ask, silent_max)
         except (NotFound, Unavailable) as fault:
             with self._unless_nowhere(namespace, fault):
                 size = await first(line, self._health, ask_source)
@@ -130,70 +134,49 @@ class OriginCluster:
                 raise fault from None
             raise
 
-    async def keep(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, int]:
+    async def keep(
+        self, namespace: str, digests: Sequence[Digest], silent_max: int = 0
+    ) -> dict[Digest, int]:
         """Touch blobs that somebody is about to refer to, on all their owners.
 
         Returns the sizes in bytes of those that are there: they stay for the grace time of
         garbage collection, or until the manifest that refers to them is recorded or refused.
 
         Raises:
-            Unavailable: one was found nowhere, and not all could be asked.
+            Unavailable: one was found nowhere, and not all could be asked, but for ``silent_max``.
 
         """
         wanted = dict.fromkeys(digests)
         asked = {digest: self.owners(digest) for digest in wanted}
-        found, silent = await self._keep_at(namespace, asked)
+        found, silent = await self._keep_at(asked, namespace)
         others = {
             digest: [host for host in self.hosts if host not in hosts]
             for digest, hosts in asked.items()
             if digest not in found
         }
-        more, also_silent = await self._keep_at(namespace, others)
+        more, also_silent = await self._keep_at(others, namespace)
+        silent |= also_silent
         missing = [digest for digest in others if digest not in more]
-        more |= await self._sizes(namespace, missing)
+        more |= await self._sizes(namespace, missing, silent_max)
         nowhere = any(digest not in more for digest in missing)
-        reason = silent or also_silent
-        if nowhere and reason is not None and split(namespace, self._upstreams) is None:
-            raise reason
+        if nowhere and len(silent) > silent_max and split(namespace, self._upstreams) is None:
+            raise next(iter(silent.values()))
         return {**found, **more}
 
-    async def _sizes(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, int]:
+    async def _keep_at(
+        self, asked: Mapping[Digest, Sequence[str]], namespace: str
+    ) -> tuple[dict[Digest, int], dict[str, Unavailable]]:
+        return await keeping.keep_at(self._http, asked, self._health, namespace, self._book())
+
+    async def _sizes(
+        self, namespace: str, digests: Sequence[Digest], silent_max: int
+    ) -> dict[Digest, int]:
         """Of blobs that can be fetched."""
         found: dict[Digest, int] = {}
         for digest in digests:
             with contextlib.suppress(NotFound):
-                found[digest] = await self.stat(namespace, digest)
+                found[digest] = await self.stat(namespace, digest, silent_max)
         return found
-
-    async def _keep_at(
-        self, namespace: str, asked: Mapping[Digest, Sequence[str]]
-    ) -> tuple[dict[Digest, int], Unavailable | None]:
-        """Sizes of what the hosts named for each digest have; and what kept one from answering."""
-        by_host: dict[str, list[Digest]] = {}
-        for digest, hosts in asked.items():
-            for host in hosts:
-                by_host.setdefault(host, []).append(digest)
-
-        async def ask_patiently(host: str) -> dict[Digest, int]:
-            digests = by_host[host]
-            return await keeping.keep(self._http, host, namespace, digests, self._book())
-
-        ask = briefly(by_host, self._health, ask_patiently, KEEP_DOWN_S)
-
-        async def ask_one(host: str) -> dict[Digest, int] | Unavailable:
-            try:
-                return await first([host], self._health, ask)
-            except Unavailable as fault:
-                return fault
-
-        found: dict[Digest, int] = {}
-        silent: Unavailable | None = None
-        for answer in await asyncio.gather(*map(ask_one, by_host)):
-            if isinstance(answer, Unavailable):
-                silent = answer
-            else:
-                found.update(answer)
-        return found, silent
 
     async def read(self, namespace: str, digest: Digest, bytes_max: int) -> bytes:
         """The whole blob, checked against its digest.
