@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from octopull.clients.origin import OriginCluster
-from octopull.config.services import RepairSettings
+from octopull.config.services import ProxyConfig, RepairSettings
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import InvalidDigest, NotFound, Unavailable
+from octopull.services.proxy.app import run as run_proxy
 from octopull.storage.disk import DiskStore
 from support.cluster import content
 from support.origins import holders, origin
 from support.ports import free_ports
+from support.services import started
 
 REPLICAS = 2
 
@@ -61,6 +63,32 @@ async def test_with_one_origin_away_pushes_and_reads_go_on(
             assert await cluster.read("ns", Digest.of(blob), len(blob)) == blob
         with pytest.raises(Unavailable):
             await cluster.stat("ns", Digest.of(b"nobody knows, since one origin is away"))
+
+
+async def test_a_client_that_looks_before_it_pushes_is_told_as_long_as_a_quorum_would_show(
+    http: Http, ring: list[str], tmp_path: Path
+) -> None:
+    config = ProxyConfig(origins=ring, tag_indexes=["127.0.0.1:1"], replicas=REPLICAS)
+    blob = content(1000, 1)
+    there, missing = Digest.of(blob), Digest.of(b"pushed by nobody")
+    async with started(run_proxy, config) as proxy, AsyncExitStack() as stack:
+
+        async def look(digest: Digest) -> None:
+            url = f"http://{proxy.address}/v2/a/b/blobs/{digest}"
+            await http.call("HEAD", url, timeout_s=30)
+
+        await stack.enter_async_context(origin(tmp_path, ring[0], ring, REPLICAS))
+        async with origin(tmp_path, ring[1], ring, REPLICAS):
+            # Of each push at least one copy would be at those two.
+            await OriginCluster(http, ring[:2], REPLICAS).uploads.push("a/b", there, blob)
+            await look(there)
+            with pytest.raises(NotFound):
+                await look(missing)
+            url = f"http://{proxy.address}/v2/a/b/blobs/uploads/?mount={missing}"
+            assert (await http.call("POST", url, timeout_s=30)).status == 202
+        await look(there)
+        with pytest.raises(Unavailable):
+            await look(missing)
 
 
 async def test_without_a_quorum_a_push_is_not_acknowledged_and_may_be_repeated(

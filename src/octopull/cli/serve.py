@@ -76,7 +76,10 @@ def service(
             logs.get(section).warning("tls.absent", warning=PLAIN)
         asyncio.run(_serve(run, config))
 
-    epilog = f"Example: octopull {name} --config {section}.yaml"
+    epilog = f"""Example: octopull {name} --config {section}.yaml
+
+    Lists of hosts may name dns://name:port and srv://_service._tcp.name, which are looked up
+    again and again: docs/cluster.md."""
     if not verbs:
         return click.command(name, help=purpose, epilog=epilog)(command)
     group = click.group(name, invoke_without_command=True, help=purpose, epilog=epilog,

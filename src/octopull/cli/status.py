@@ -14,6 +14,7 @@ from rich.table import Table
 from octopull.cli import ready_file, replicate
 from octopull.cli.calling import calling
 from octopull.clients import replication
+from octopull.clients.membership import members_of
 from octopull.clients.write_back import progress
 from octopull.http.client import Http
 from octopull.kernel.errors import Fault, NotFound
@@ -36,7 +37,7 @@ def status(
     proxy: str, agents: tuple[str, ...], origins: tuple[str, ...], tag_indexes: tuple[str, ...],
     cluster: Path | None, as_json: bool,  # noqa: FBT001 - a flag of the command line
 ) -> None:  # fmt: skip
-    """Say which services answer, what the agents hold, fetch, and have from whom, and what has
+    """Say which services answer, whom they find down, what the agents hold, fetch, and have from whom, and what has
     yet to reach which backend or remote.
     """
     places = [
@@ -74,8 +75,10 @@ async def _ask_all(places: list[tuple[str, str]]) -> list[dict[str, Any]]:
 async def _ask(http: Http, kind: str, address: str) -> dict[str, Any]:
     row: dict[str, Any] = {
         "service": kind, "address": address, "lacking": "", "agent": None, "write_back": None,
-        "replication": None,
+        "replication": None, "down": [],
     }  # fmt: skip
+    if kind != "agent":
+        row["down"] = await _down(http, address)
     try:
         await http.call("GET", f"http://{address}/readiness", timeout_s=5)
         if kind == "agent":
@@ -87,6 +90,15 @@ async def _ask(http: Http, kind: str, address: str) -> dict[str, Any]:
     except Fault as fault:
         row["lacking"] = str(fault)
     return row
+
+
+async def _down(http: Http, address: str) -> list[str]:
+    """Whom the service finds down. It may well tell that when it is not ready."""
+    try:
+        told = await members_of(http, address)
+    except Fault:
+        return []
+    return sorted({one.host for members in told.values() for one in members if not one.up})
 
 
 async def _unwritten(http: Http, address: str) -> dict[str, Any] | None:
@@ -112,6 +124,11 @@ def _show(rows: list[dict[str, Any]]) -> None:
             show_size(agent["sent_bytes"]) if agent else "",
         )  # fmt: skip
     console.print(table)
+    for row in rows:
+        if row["down"]:
+            console.print(
+                f"{row['address']} ({row['service']}) finds down: {', '.join(row['down'])}"
+            )
     _show_unwritten(console, rows)
     for row in rows:
         if row["replication"]:

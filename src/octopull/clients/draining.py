@@ -32,7 +32,8 @@ async def left(http: Http, host: str, others: Sequence[str]) -> Left:
     """
     for one in (host, *others):
         if (await ring(http, one)).weights.get(host, 1) != 0:
-            raise Misuse(f"{one} was not started again since {host} has the weight 0")
+            raise Misuse(f"{one} was not started again since {host} has the weight 0, or has not "
+                         "yet looked it up")  # fmt: skip
     copies = size = 0
     for other in others:
         async for page in holdings(http, host, other, Kind.STRAY):

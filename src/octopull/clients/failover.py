@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TypeVar
 
 from octopull.http.client import SILENT
@@ -13,6 +13,9 @@ from octopull.placement.health import Health
 T = TypeVar("T")
 HEDGE_S = 1.0
 """A host that hangs would else be waited for until its deadline, which is many times as long."""
+
+DOWN_S = 3.0
+"""So long a host is waited for that checks found down, while others are up: it may be wrong."""
 
 
 async def first(hosts: Sequence[str], health: Health, call: Callable[[str], Awaitable[T]]) -> T:
@@ -65,13 +68,13 @@ async def first_heard(
 
 
 async def first_holder(
-    hosts: Sequence[str], health: Health, call: Callable[[str], Awaitable[T]]
+    hosts: Sequence[str], health: Health, call: Callable[[str], Awaitable[T]], silent_max: int = 0
 ) -> T:
     """As ``first_heard``, but a host that lacks the thing is passed over.
 
     Raises:
-        NotFound: every host answered, and none has it.
-        Unavailable: none has it, and some did not answer, so nobody knows.
+        NotFound: every host answered but for ``silent_max`` of them, and none has it.
+        Unavailable: none has it, and more did not answer, so nobody knows.
 
     """
     missing: NotFound | None = None
@@ -84,26 +87,33 @@ async def first_holder(
             missing = fault
             return None
 
-    found = await _race(hosts, health, ask)
+    found = await _race(hosts, health, ask, silent_max)
     if found is None:
         raise missing or Unavailable("no hosts to ask")
     return found[0]
 
 
 async def _race(
-    hosts: Sequence[str], health: Health, ask: Callable[[str], Awaitable[tuple[T] | None]]
-) -> tuple[T] | None:
-    """The first answer that is one; None if all answered without.
+    hosts: Sequence[str], health: Health, ask: Callable[[str], Awaitable[tuple[T] | None]],
+    silent_max: int = 0,
+) -> tuple[T] | None:  # fmt: skip
+    """The first answer that is one; None if all answered without, but for ``silent_max``.
+
+    Those that are down need not be waited for if it makes no difference.
 
     Raises:
-        Unavailable: none is, and some did not answer.
+        Unavailable: none is, and more did not answer.
 
     """
+    ask = briefly(hosts, health, ask, DOWN_S)
     line = deque(health.order(hosts, time.monotonic()))
     asked: dict[asyncio.Future[tuple[T] | None], tuple[str, float]] = {}
-    silent: Unavailable | None = None
+    silent: list[Unavailable] = []
     try:
         while line or asked:
+            left = [*line, *(host for host, _ in asked.values())]
+            if len(silent) + len(left) <= silent_max < len(hosts) and all(map(health.down, left)):
+                return None
             if line:
                 host = line.popleft()
                 asking = asyncio.ensure_future(first([host], health, ask))
@@ -116,7 +126,7 @@ async def _race(
                 try:
                     found = task.result()
                 except Unavailable as fault:
-                    silent = fault
+                    silent.append(fault)
                     continue
                 if found is not None:
                     for host, at_s in asked.values():
@@ -127,6 +137,26 @@ async def _race(
         for task in asked:
             task.cancel()
         await asyncio.gather(*asked, return_exceptions=True)
-    if silent is not None:
-        raise silent
+    if len(silent) > silent_max or len(silent) == len(hosts) > 0:
+        raise silent[-1]
     return None
+
+
+def briefly(
+    hosts: Collection[str], health: Health, call: Callable[[str], Awaitable[T]], wait_s: float
+) -> Callable[[str], Awaitable[T]]:
+    """``call``, but one of ``hosts`` that is down is not waited for longer than ``wait_s``.
+
+    If all are, they are waited for as ever.
+    """
+    if all(map(health.down, hosts)):
+        return call
+
+    async def ask(host: str) -> T:
+        try:
+            async with asyncio.timeout(wait_s if health.down(host) else None):
+                return await call(host)
+        except TimeoutError as error:
+            raise Unavailable(f"{host} is down: no answer in {wait_s} s", public=SILENT) from error
+
+    return ask

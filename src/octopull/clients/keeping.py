@@ -1,13 +1,17 @@
 """What origins are told for garbage collection: keep, list, collect."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from octopull.clients.failover import briefly, first
 from octopull.clients.questions import Digests
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Corrupt, InvalidDigest
+from octopull.kernel.errors import Corrupt, InvalidDigest, Unavailable
+from octopull.placement.health import Health
+from octopull.placement.members import Members
 
 BOOK_HEADER = "Octopull-Book"
 """Names the tag index that asks, by its database: none collects what another may refer to."""
@@ -16,6 +20,9 @@ DIGESTS_MAX = 1000
 """In one question."""
 
 KEEP_S = 10.0
+KEEP_DOWN_S = 0.5
+"""So long one that is down is waited for with a touch, which the next owners have, too."""
+
 COLLECT_S = 60.0
 """A disk may take long to remove a thousand files."""
 
@@ -58,6 +65,35 @@ async def keep(
         sizes = await _ask(http, url, body, headers, KEEP_S)
         found.update(sizes)
     return found
+
+
+async def keep_at(
+    http: Http, asked: Mapping[Digest, Sequence[str]], health: Health, namespace: str, book: str
+) -> tuple[dict[Digest, int], dict[str, Unavailable]]:
+    """Touch each digest at the hosts named for it.
+
+    Sizes in bytes of those that one has; and why hosts, those that are down above all, are silent.
+    """
+    by_host: dict[str, list[Digest]] = {}
+    for digest, hosts in asked.items():
+        for host in hosts:
+            by_host.setdefault(host, []).append(digest)
+
+    async def ask_patiently(host: str) -> dict[Digest, int]:
+        return await keep(http, host, namespace, by_host[host], book)
+
+    ask = briefly(by_host, health, ask_patiently, KEEP_DOWN_S)
+    found: dict[Digest, int] = {}
+    silent: dict[str, Unavailable] = {}
+
+    async def ask_one(host: str) -> None:
+        try:
+            found.update(await first([host], health, ask))
+        except Unavailable as fault:
+            silent[host] = fault
+
+    await asyncio.gather(*map(ask_one, by_host))
+    return found, silent
 
 
 async def condemn(http: Http, host: str, digests: Sequence[Digest]) -> set[Digest]:
@@ -115,6 +151,18 @@ class OriginBlobs:
         url = f"http://{self.host}/collect"
         headers = {BOOK_HEADER: self._book()}
         return await _ask(self._http, url, body, headers, COLLECT_S)
+
+
+class AllOriginBlobs:
+    """The blobs of each of ``members``, those there are whenever they are gone through."""
+
+    def __init__(self, http: Http, members: Members, book: Callable[[], str]) -> None:
+        self._http = http
+        self._members = members
+        self._book = book
+
+    def __iter__(self) -> Iterator[OriginBlobs]:
+        return (OriginBlobs(self._http, host, self._book) for host in self._members.hosts)
 
 
 async def _ask(

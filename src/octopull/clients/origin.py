@@ -30,8 +30,8 @@ from octopull.kernel.errors import Corrupt, Fault, NotFound, Unavailable
 from octopull.kernel.peers import Peer
 from octopull.observability import logs
 from octopull.oci.upstreams import split
-from octopull.placement.health import Health
-from octopull.placement.rendezvous import EVEN, Weights, line, owners, weighted
+from octopull.placement.members import Members
+from octopull.placement.rendezvous import EVEN, Weights
 
 T = TypeVar("T")
 log = logs.get("origins")
@@ -51,7 +51,7 @@ FETCHES_MAX = 3
 
 
 class OriginCluster:
-    """The origins of one cluster; ``hosts`` are ``host:port``.
+    """The origins of one cluster; ``hosts`` are ``host:port``, or members that come and go.
 
     ``book`` names the book of the tag index that asks, if one does. What no origin has is fetched from a
     backend or upstream when it is asked for; whoever asks waits for that as long as it goes on,
@@ -60,35 +60,45 @@ class OriginCluster:
     """
 
     def __init__(
-        self, http: Http, hosts: Sequence[str], replicas: int, book: Callable[[], str] = str,
-        upstreams: Collection[str] = (), patience_s: float = 0.0, weights: Weights = EVEN,
+        self, http: Http, hosts: Sequence[str] | Members, replicas: int,
+        book: Callable[[], str] = str, upstreams: Collection[str] = (), patience_s: float = 0.0,
+        weights: Weights = EVEN,
     ) -> None:  # fmt: skip
         self._http = http
         self._book = book
-        self._hosts = list(hosts)
+        self._members = Members.of(hosts, weights)
         self._replicas = replicas
-        self._weights = weights
         self._upstreams = upstreams
         self._patience_s = patience_s
-        self._health = Health()
-        taking = weighted(self._hosts, weights)
-        self.uploads = OriginUploads(http, self._hosts, self._health, taking)
+        self._health = self._members.health
+        self.uploads = OriginUploads(http, self._members)
 
     @property
     def hosts(self) -> list[str]:
-        """All of them."""
-        return list(self._hosts)
+        """All of them, now."""
+        return list(self._members.hosts)
 
     def owners(self, digest: Digest) -> list[str]:
         """The hosts that should hold ``digest``, best first."""
-        return owners(digest, self._hosts, self._replicas, self._weights)
+        return self._members.now.owners(digest, self._replicas)
 
-    async def stat(self, namespace: str, digest: Digest) -> int:
+    def seeds(self, digest: Digest) -> list[str]:
+        """Whom to ask for the pieces of ``digest``; see ``Membership.holders``."""
+        return self._members.now.holders(digest, self._replicas, self._health.down)
+
+    @property
+    def silent_max(self) -> int:
+        """So many may be silent, and the others show each acknowledged push: fewer than a quorum."""
+        members = self._members
+        copies = min(self._replicas, len(members.hosts)) if members.fixed else self._replicas
+        return copies // 2
+
+    async def stat(self, namespace: str, digest: Digest, silent_max: int = 0) -> int:
         """Size in bytes, of what can be fetched, too.
 
         Raises:
             NotFound: no origin has it, nor what they fetch from. Unavailable: not all could be
-                asked.
+                asked, but for ``silent_max``.
             Pending, UpstreamFailed: it is on its way from an upstream; it won't come.
 
         """
@@ -98,7 +108,7 @@ class OriginCluster:
             return int(reply.headers["Content-Length"])
 
         try:
-            return await first_holder(self._preference(digest), self._health, ask)
+            return await first_holder(self._preference(digest), self._health, ask, silent_max)
         except (NotFound, Unavailable) as fault:
             with self._unless_nowhere(namespace, fault):
                 size = await self._size_elsewhere(namespace, digest)
@@ -133,7 +143,9 @@ class OriginCluster:
                 raise fault from None
             raise
 
-    async def keep(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, int]:
+    async def keep(
+        self, namespace: str, digests: Sequence[Digest], silent_max: int = 0
+    ) -> dict[Digest, int]:
         """Touch blobs that somebody is about to refer to, on all their owners.
 
         Returns the sizes in bytes of those that are there: they stay for the grace time of
@@ -141,28 +153,35 @@ class OriginCluster:
         that is a book's affair, they are on a quorum of origins, too.
 
         Raises:
-            Unavailable: one was found nowhere, and not all could be asked; or one has too few
-                copies, and no more can be made.
+            Unavailable: one was found nowhere, and not all could be asked, but for ``silent_max``;
+                or one has too few copies, and no more can be made.
 
         """
         wanted = dict.fromkeys(digests)
         asked = {digest: self.owners(digest) for digest in wanted}
-        found, silent = await self._keep_at(namespace, asked)
+        found, silent = await self._keep_at(asked, namespace)
         others = {
-            digest: [host for host in self._hosts if host not in hosts]
+            digest: [host for host in self.hosts if host not in hosts]
             for digest, hosts in asked.items()
             if digest not in found
         }
-        more, also_silent = await self._keep_at(namespace, others)
+        more, also_silent = await self._keep_at(others, namespace)
+        silent |= also_silent
         missing = [digest for digest in others if digest not in more]
-        more |= await self._sizes(namespace, missing)
+        more |= await self._sizes(namespace, missing, silent_max)
         nowhere = any(digest not in more for digest in missing)
-        reason = silent or also_silent
-        if nowhere and reason is not None and split(namespace, self._upstreams) is None:
-            raise reason
+        if nowhere and len(silent) > silent_max and split(namespace, self._upstreams) is None:
+            raise next(iter(silent.values()))
         return {**found, **more}
 
-    async def _sizes(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, int]:
+    async def _keep_at(
+        self, asked: Mapping[Digest, Sequence[str]], namespace: str
+    ) -> tuple[dict[Digest, int], dict[str, Unavailable]]:
+        return await keeping.keep_at(self._http, asked, self._health, namespace, self._book())
+
+    async def _sizes(
+        self, namespace: str, digests: Sequence[Digest], silent_max: int
+    ) -> dict[Digest, int]:
         """Of blobs that can be fetched.
 
         One that an origin has all the same, but does not let be referred to, is none of them.
@@ -171,36 +190,10 @@ class OriginCluster:
         for digest in digests:
             with contextlib.suppress(NotFound):
                 size = await self._size_elsewhere(namespace, digest)
-                found[digest] = await self.stat(namespace, digest) if size is None else size
+                if size is None:
+                    size = await self.stat(namespace, digest, silent_max)
+                found[digest] = size
         return found
-
-    async def _keep_at(
-        self, namespace: str, asked: Mapping[Digest, Sequence[str]]
-    ) -> tuple[dict[Digest, int], Unavailable | None]:
-        """Sizes of what the hosts named for each digest have; and what kept one from answering."""
-        by_host: dict[str, list[Digest]] = {}
-        for digest, hosts in asked.items():
-            for host in hosts:
-                by_host.setdefault(host, []).append(digest)
-
-        async def ask(host: str) -> dict[Digest, int]:
-            digests = by_host[host]
-            return await keeping.keep(self._http, host, namespace, digests, self._book())
-
-        async def ask_one(host: str) -> dict[Digest, int] | Unavailable:
-            try:
-                return await first([host], self._health, ask)
-            except Unavailable as fault:
-                return fault
-
-        found: dict[Digest, int] = {}
-        silent: Unavailable | None = None
-        for answer in await asyncio.gather(*map(ask_one, by_host)):
-            if isinstance(answer, Unavailable):
-                silent = answer
-            else:
-                found.update(answer)
-        return found, silent
 
     async def read(self, namespace: str, digest: Digest, bytes_max: int) -> bytes:
         """The whole blob, checked against its digest.
@@ -341,7 +334,7 @@ class OriginCluster:
         async def ask(host: str) -> None:
             await self._http.call("GET", f"http://{host}/health", timeout_s=3)
 
-        await first(self._hosts, self._health, ask)
+        await first(self.hosts, self._health, ask)
 
     async def _holder(self, namespace: str, digest: Digest, line: Sequence[str]) -> str:
         """The first of ``line`` that says that it has the blob."""
@@ -407,7 +400,7 @@ class OriginCluster:
         )  # fmt: skip
 
     def _preference(self, digest: Digest) -> list[str]:
-        return line(digest.hex, self._hosts, self._weights)
+        return self._members.now.line(digest.hex)
 
 
 def _proven(digest: Digest, content: bytes) -> bytes:

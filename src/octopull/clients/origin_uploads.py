@@ -1,8 +1,9 @@
 """Upload sessions at the origins of a cluster, each named by a token."""
 
 import contextlib
+import functools
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import blake2b
 
@@ -10,7 +11,7 @@ from octopull.clients.failover import first
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault, InvalidName, NotFound
-from octopull.placement.health import Health
+from octopull.placement.members import Members
 
 UPLOAD_IDLE_S = 60.0
 COMMIT_S = 600.0
@@ -20,19 +21,15 @@ _OFFSET_HEADER = "Octopull-Offset"
 
 
 class OriginUploads:
-    """Sessions at ``hosts``, of which any of ``taking`` may be asked to open one.
+    """Sessions at ``members``, of which any that has a weight may be asked to open one.
 
     A token names the origin that holds the session by a hash, so a forged token can reach no
     host but these.
     """
 
-    def __init__(
-        self, http: Http, hosts: Sequence[str], health: Health, taking: Sequence[str]
-    ) -> None:
+    def __init__(self, http: Http, members: Members) -> None:
         self._http = http
-        self._taking = list(taking)
-        self._health = health
-        self._by_key = {_key(host): host for host in hosts}
+        self._members = members
 
     async def start(self, namespace: str) -> str:
         """Open an upload session at some origin; the token is safe in a URL."""
@@ -41,8 +38,9 @@ class OriginUploads:
             reply = await self._http.call("POST", f"http://{host}/namespace/{namespace}/uploads")
             return f"{_key(host)}.{reply.headers['Location']}"
 
-        hosts = random.sample(self._taking, len(self._taking))
-        return await first(hosts, self._health, ask)
+        taking = self._members.now.weighted
+        hosts = random.sample(taking, len(taking))
+        return await first(hosts, self._members.health, ask)
 
     @asynccontextmanager
     async def opened(self, namespace: str) -> AsyncIterator[str]:
@@ -130,11 +128,12 @@ class OriginUploads:
         key, dot, session = token.partition(".")
         if not dot or not session.isalnum():
             raise InvalidName("not an upload session", token=token[:80])
-        host = self._by_key.get(key)
+        host = next((host for host in self._members.hosts if _key(host) == key), None)
         if host is None:
             raise NotFound("no such upload session", token=token[:80])
         return f"http://{host}/namespace/{namespace}/uploads/{session}"
 
 
+@functools.lru_cache(1024)
 def _key(host: str) -> str:
     return blake2b(host.encode(), digest_size=6).hexdigest()

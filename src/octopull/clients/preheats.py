@@ -11,17 +11,26 @@ import msgspec
 from octopull.http.client import Http
 from octopull.kernel.errors import Fault, NotFound, Unavailable
 from octopull.placement.heartbeats import Answer, Heartbeat, Preheat, Standing
+from octopull.placement.members import Members
 
 T = TypeVar("T")
 TIMEOUT_S = 5.0
 
 
 class PreheatClient:
-    """The trackers of one cluster; each hears everything, so that any can answer alone."""
+    """The trackers of one cluster; each hears everything, so that any can answer alone.
 
-    def __init__(self, http: Http, hosts: Sequence[str]) -> None:
+    ``hosts`` are ``host:port``, or members that come and go.
+    """
+
+    def __init__(self, http: Http, hosts: Sequence[str] | Members) -> None:
         self._http = http
-        self.hosts = tuple(hosts)
+        self.members = Members.of(hosts)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """All of them now."""
+        return self.members.hosts
 
     async def beat(self, host: str, heartbeat: Heartbeat) -> Answer:
         """Tell one tracker that this agent is there, and hear what to do.
@@ -93,11 +102,12 @@ class PreheatClient:
         async def ask(host: str) -> None:
             await self._http.call("DELETE", self._url(host, preheat_id), timeout_s=TIMEOUT_S)
 
-        faults = [one for one in await self._all(ask) if isinstance(one, Fault)]
+        answers = await self._all(ask)
+        faults = [one for one in answers if isinstance(one, Fault)]
         for fault in faults:
             if not isinstance(fault, NotFound):
                 raise fault
-        if len(faults) == len(self.hosts):
+        if len(faults) == len(answers):
             raise NotFound("no tracker knows this preheat")
 
     async def _standings(self, preheat_id: str) -> list[Standing]:
@@ -123,4 +133,6 @@ class PreheatClient:
             except Fault as fault:
                 return fault
 
+        if not self.hosts:
+            raise Unavailable("DNS has not yet said who the trackers are")
         return list(await asyncio.gather(*map(one, self.hosts)))

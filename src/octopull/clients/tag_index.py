@@ -14,7 +14,7 @@ from octopull.http.client import Http, Reply
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, InvalidDigest, NotFound
 from octopull.kernel.names import TagName
-from octopull.placement.health import Health
+from octopull.placement.members import Members
 
 T = TypeVar("T")
 PUT_S = 60.0
@@ -82,12 +82,15 @@ class Referrers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TagIndex:
-    """The tag index of one cluster; ``hosts`` are ``host:port``, any of which may be asked."""
+    """The tag index of one cluster; ``hosts`` are ``host:port``, or members that come and go.
 
-    def __init__(self, http: Http, hosts: Sequence[str]) -> None:
+    Any of them may be asked.
+    """
+
+    def __init__(self, http: Http, hosts: Sequence[str] | Members) -> None:
         self._http = http
-        self._hosts = list(hosts)
-        self._health = Health()
+        self._members = Members.of(hosts)
+        self._health = self._members.health
 
     # Tags.
 
@@ -236,7 +239,7 @@ class TagIndex:
 
     async def _heard(self, ask: Callable[[str], Awaitable[T]]) -> T:
         """What one says, whichever: for questions, which may be asked of several."""
-        return await first_heard(self._hosts, self._health, ask)
+        return await first_heard(self._members.hosts, self._health, ask)
 
     async def _see(self, path: str, timeout_s: float = 10) -> None:
         async def ask(host: str) -> None:
@@ -252,7 +255,7 @@ class TagIndex:
             url = f"http://{host}{path}"
             return await self._http.call(method, url, headers=headers, timeout_s=timeout_s)
 
-        return await first(self._hosts, self._health, ask)
+        return await first(self._members.hosts, self._health, ask)
 
     async def _get(self, path: str, query: Mapping[str, object], shape: type[T]) -> T:
         async def ask(host: str) -> T:

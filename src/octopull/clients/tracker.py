@@ -15,8 +15,7 @@ from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, Unavailable
 from octopull.kernel.peers import Peer
-from octopull.placement.health import Health
-from octopull.placement.rendezvous import line
+from octopull.placement.members import Members
 
 STARTS_S = 15.0
 SWARMS_MAX = 1000
@@ -48,19 +47,19 @@ class AnnounceReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrackerClient:
-    """The trackers of one cluster; ``hosts`` are ``host:port``.
+    """The trackers of one cluster; ``hosts`` are ``host:port``, or members that come and go.
 
     Each swarm has a tracker of its own, by its info hash, where its peers meet; while that is
     away, the next one, the same for all.
     """
 
-    def __init__(self, http: Http, hosts: Sequence[str]) -> None:
+    def __init__(self, http: Http, hosts: Sequence[str] | Members) -> None:
         self._http = http
-        self._hosts = list(hosts)
-        self._health = Health()
+        self._members = Members.of(hosts)
+        self._health = self._members.health
 
     def _line(self, key: str) -> list[str]:
-        return self._health.order(line(key, self._hosts), time.monotonic())
+        return self._health.order(self._members.now.line(key), time.monotonic())
 
     async def announce(self, request: AnnounceRequest) -> AnnounceReply:
         """Tell of our swarms and hear of peers; of some alone if not all could be told.
@@ -70,7 +69,7 @@ class TrackerClient:
 
         """
         waiting, replies, silent = request.swarms, list[AnnounceReply](), Unavailable("no trackers")
-        for _ in self._hosts:
+        for _ in self._members.hosts:
             by_host = defaultdict[str, list[SwarmStatus]](list)
             for swarm in waiting:
                 by_host[self._line(swarm.info_hash)[0]].append(swarm)
@@ -157,4 +156,4 @@ class TrackerClient:
         async def ask(host: str) -> None:
             await self._http.call("GET", f"http://{host}/health", timeout_s=3)
 
-        await first(self._hosts, self._health, ask)
+        await first(self._members.hosts, self._health, ask)

@@ -9,6 +9,14 @@ from octopull.config.backends import (
     WriteBackSettings,
     check_backends,
 )  # fmt: skip
+from octopull.config.membership import (
+    DnsSettings,
+    HealthSettings,
+    check_group,
+    check_hosts,
+    check_me,
+    check_weights,
+)  # fmt: skip
 from octopull.config.peer_store import PeerStoreSettings
 from octopull.config.preheating import PreloadSettings
 from octopull.config.replication import ReplicationSettings
@@ -123,15 +131,6 @@ class CacheSettings:
             raise Misuse("memory has no negative size", memory_bytes_max=self.memory_bytes_max)
 
 
-def _some(name: str, hosts: list[str]) -> None:
-    if not hosts:
-        raise Misuse(f"{name} must name at least one host:port")
-    for host in hosts:
-        _, colon, port = host.rpartition(":")
-        if not colon or not port.isdecimal():
-            raise Misuse(f"{name} must be host:port", given=host)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerConfig:
     """The tracker: who has what."""
@@ -141,6 +140,10 @@ class TrackerConfig:
     replicas: int = 2
     weights: dict[str, float] = field(default_factory=dict[str, float])
     """Of some of ``origins``, others' is 1; the same in all services (docs/cluster.md)."""
+    health: HealthSettings = field(default_factory=HealthSettings)
+    """How it looks whether origins answer."""
+    dns: DnsSettings = field(default_factory=DnsSettings)
+    """How origins are looked up that are named by DNS."""
     interval_s: float = 3.0
     """Seconds between two announces of a host."""
     peer_ttl_s: float = 30.0
@@ -161,7 +164,7 @@ class TrackerConfig:
         check_one_tls(self.listen.tls, self.tls)
         check_weights(self.weights, self.origins)
         names_of(self.upstreams)
-        _some("origins", self.origins)
+        check_hosts("origins", self.origins)
         if not 0 < self.interval_s < self.peer_ttl_s:
             raise Misuse("a peer must outlive the announce interval", peer_ttl_s=self.peer_ttl_s)
         if self.preheat_ttl_s <= 0:
@@ -197,12 +200,16 @@ class OriginConfig:
     origins: list[str] = field(default_factory=list[str])
     """The ring, this origin included; empty: this origin alone."""
     name: str = ""
-    """This origin as the ring writes it; empty: the address it listens on."""
+    """This origin as the ring writes it, or DNS; empty: the address it listens on."""
     listen: Listen = field(default_factory=Listen)
     peer: PeerSettings = field(default_factory=PeerSettings)
     replicas: int = 2
     weights: dict[str, float] = field(default_factory=dict[str, float])
     """Of some of ``origins``, others' is 1; the same in all services (docs/cluster.md)."""
+    health: HealthSettings = field(default_factory=HealthSettings)
+    """How it looks whether the other origins answer."""
+    dns: DnsSettings = field(default_factory=DnsSettings)
+    """How origins are looked up that are named by DNS."""
     upload_idle_s: float = 24 * 3600.0
     blob_bytes_max: int = 1 << 40
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
@@ -230,9 +237,8 @@ class OriginConfig:
         if self.scrub_bytes_per_s:
             check_rate(self.scrub_bytes_per_s)
         if self.origins:
-            _some("origins", self.origins)
-            if self.name not in self.origins:
-                raise Misuse("name must be one of origins", name=self.name)
+            check_hosts("origins", self.origins)
+            check_me(self.name, self.origins)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +268,10 @@ class TagIndexConfig:
     replicas: int = 2
     weights: dict[str, float] = field(default_factory=dict[str, float])
     """Of some of ``origins``, others' is 1; the same in all services (docs/cluster.md)."""
+    health: HealthSettings = field(default_factory=HealthSettings)
+    """How it looks whether origins answer."""
+    dns: DnsSettings = field(default_factory=DnsSettings)
+    """How origins are looked up that are named by DNS."""
     gc: GcSettings = field(default_factory=GcSettings)
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
     """Registries whose tags are looked up there."""
@@ -283,29 +293,10 @@ class TagIndexConfig:
         check_weights(self.weights, self.origins)
         names_of(self.upstreams)
         check_backends(self.tag_backends)
-        _some("origins", self.origins)
+        check_hosts("origins", self.origins)
         if self.tag_indexes:
-            _some("tag_indexes", self.tag_indexes)
+            check_hosts("tag_indexes", self.tag_indexes)
             check_group(self.name, self.tag_indexes)
-
-
-def check_weights(weights: dict[str, float], origins: list[str]) -> None:
-    """Raises Misuse: ``weights`` are not of ``origins``, or leave none that owns anything."""
-    if unknown := weights.keys() - set(origins):
-        raise Misuse("weights are of origins", unknown=sorted(unknown))
-    if not all(0 <= weight < math.inf for weight in weights.values()):
-        raise Misuse("a weight is a number, and not negative", weights=weights)
-    if origins and not any(weights.get(host, 1) for host in origins):
-        raise Misuse("some origin must have a weight above 0", weights=weights)
-
-
-def check_group(name: str, hosts: list[str]) -> None:
-    """Raises Misuse: ``name`` is no member of a group of ``hosts``, or it is a bad number."""
-    if name not in hosts or len(set(hosts)) != len(hosts):
-        raise Misuse("name is one of tag_indexes, and each of them is there once", name=name)
-    if len(hosts) % 2 == 0:
-        raise Misuse("an odd number of tag indexes: one more bears no more losses",
-                     tag_indexes=len(hosts))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +309,10 @@ class ProxyConfig:
     replicas: int = 2
     weights: dict[str, float] = field(default_factory=dict[str, float])
     """Of some of ``origins``, others' is 1; the same in all services (docs/cluster.md)."""
+    health: HealthSettings = field(default_factory=HealthSettings)
+    """How it looks whether origins and tag indexes answer."""
+    dns: DnsSettings = field(default_factory=DnsSettings)
+    """How origins, tag indexes and trackers are looked up that are named by DNS."""
     chunk_bytes_min: int = 0
     """Told to clients that upload in chunks, as ``OCI-Chunk-Min-Length``; 0 tells nothing. Few large
     chunks are cheaper; shorter ones are taken all the same."""
@@ -332,10 +327,10 @@ class ProxyConfig:
     def __post_init__(self) -> None:
         check_weights(self.weights, self.origins)
         names_of(self.upstreams)
-        _some("origins", self.origins)
-        _some("tag_indexes", self.tag_indexes)
+        check_hosts("origins", self.origins)
+        check_hosts("tag_indexes", self.tag_indexes)
         if self.trackers:
-            _some("trackers", self.trackers)
+            check_hosts("trackers", self.trackers)
         if self.chunk_bytes_min < 0:
             raise Misuse("a chunk has no negative size", chunk_bytes_min=self.chunk_bytes_min)
 
@@ -347,6 +342,8 @@ class AgentConfig:
     data: str
     trackers: list[str]
     tag_indexes: list[str]
+    dns: DnsSettings = field(default_factory=DnsSettings)
+    """How trackers and tag indexes are looked up that are named by DNS."""
     listen: Listen = field(default_factory=Listen)
     peer: PeerSettings = field(default_factory=PeerSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
@@ -370,8 +367,8 @@ class AgentConfig:
 
     def __post_init__(self) -> None:
         names_of(self.upstreams)
-        _some("trackers", self.trackers)
-        _some("tag_indexes", self.tag_indexes)
+        check_hosts("trackers", self.trackers)
+        check_hosts("tag_indexes", self.tag_indexes)
         label.check(self.labels)
         if label.ZONE in self.labels:
             raise Misuse("the zone is set by peer.zone", zone=self.labels[label.ZONE])

@@ -76,6 +76,10 @@ class Http:
         narrowed._role = role  # noqa: SLF001 - its own
         return narrowed
 
+    def apart(self) -> "Http":
+        """A pool of its own, to be opened, by the same addresses and certificates."""
+        return Http(self._resolver, self._tls)
+
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -92,6 +96,8 @@ class Http:
     ) -> None:  # fmt: skip
         assert self._session is not None
         await self._session.close()
+        if self._resolver is not None:
+            await self._resolver.close()
 
     @asynccontextmanager
     async def exchange(
@@ -238,15 +244,17 @@ class Http:
 
 @asynccontextmanager
 async def among_services(
-    own: Role, files: ClusterTls | None
+    own: Role, files: ClusterTls | None, resolver: AbstractResolver | None = None
 ) -> AsyncIterator[tuple[Reloading[Mutual] | None, Http]]:
     """How a service that is ``own`` proves it, and a client that does; None, and one in clear.
+
+    ``resolver`` chooses the client's addresses.
 
     Raises:
         Misuse: the files are wrong.
 
     """
-    async with known_as(own, files) as tls, Http(tls=tls) as http:
+    async with known_as(own, files) as tls, Http(resolver, tls) as http:
         yield tls, http
 
 

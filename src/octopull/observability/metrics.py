@@ -21,6 +21,13 @@ PEER_BYTES_SENT = Counter("octopull_peer_sent_bytes_total", "Piece bytes sent.")
 PEER_BYTES_WASTED = Counter(
     "octopull_peer_wasted_bytes_total", "Piece bytes received and thrown away."
 )
+HOST_UP = Gauge(
+    "octopull_host_up", "1 while checks of the service find the host up, else 0.",
+    ["by", "cluster", "host"],
+)  # fmt: skip
+LOOKUPS = Counter(
+    "octopull_dns_lookups_total", "Lookups of the members of a cluster.", ["cluster", "outcome"]
+)
 PEER_CONNECTIONS = Gauge("octopull_peer_connections", "Open peer connections.")
 SWARMS = Gauge("octopull_swarms", "Swarms this process takes part in.")
 MEMORY_HITS = Counter("octopull_memory_hits_total", "Small blobs that were served from memory.")

@@ -122,3 +122,64 @@ async def test_whoever_answers_is_heard_whatever_it_says() -> None:
     assert await hosts.heard() == "here"
     with pytest.raises(Unavailable):
         await Hosts(dict.fromkeys(HOSTS, Unavailable("away"))).heard()
+
+
+def find_down(hosts: Hosts, *down: str) -> None:
+    for host in down:
+        for _ in range(hosts.health.hysteresis.fails):
+            hosts.health.checked(host, passed=False)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failover, "DOWN_S", 0.01)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_host_that_is_down_is_asked_last_and_not_waited_for_while_others_are_up() -> None:
+    hosts = Hosts({"a": None, "b": NotFound("no"), "c": NotFound("no")})
+    find_down(hosts, "a")
+    with pytest.raises(Unavailable, match="a is down"):
+        await hosts.first()
+    assert hosts.asked == ["b", "c", "a"]
+
+
+async def test_a_host_that_is_down_and_answers_is_heard() -> None:
+    hosts = Hosts({"a": "here", "b": NotFound("no"), "c": NotFound("no")})
+    find_down(hosts, "a")
+    assert await hosts.first() == "here"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_if_all_are_down_they_are_waited_for_as_ever() -> None:
+    slow = asyncio.Event()
+
+    async def call(host: str) -> str:
+        asyncio.get_running_loop().call_later(0.05, slow.set)
+        await slow.wait()
+        return host
+
+    hosts = Hosts({})
+    find_down(hosts, *HOSTS)
+    assert await first_holder(HOSTS, hosts.health, call) == "a"
+
+
+@pytest.mark.parametrize("away", [{"c"}, {"b", "c"}, {"a", "b", "c"}])
+async def test_what_all_but_a_few_lack_is_not_there(away: set[str]) -> None:
+    answers = {host: Unavailable("away") if host in away else NotFound("no") for host in HOSTS}
+    for silent_max in range(4):
+        hosts = Hosts(answers)
+        known = len(away) <= silent_max and len(away) < len(HOSTS)
+        with pytest.raises(NotFound if known else Unavailable):
+            await first_holder(HOSTS, hosts.health, hosts, silent_max)
+
+
+async def test_one_that_is_down_is_not_asked_where_its_answer_would_make_no_difference() -> None:
+    hosts = Hosts({"a": None, "b": NotFound("no"), "c": NotFound("no")})
+    find_down(hosts, "a")
+    with pytest.raises(NotFound):
+        await first_holder(HOSTS, hosts.health, hosts, 1)
+    assert hosts.asked == ["b", "c"]
+    hosts = Hosts({"a": "here", "b": NotFound("no"), "c": Unavailable("away")})
+    find_down(hosts, "a")
+    assert await first_holder(HOSTS, hosts.health, hosts, 1) == "here"

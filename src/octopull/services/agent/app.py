@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from octopull.clients.directory import Directory
 from octopull.clients.preheats import PreheatClient
 from octopull.clients.tag_index import TagIndex
 from octopull.clients.tracker import AnnounceRequest, SwarmStatus, TrackerClient
 from octopull.config.services import AgentConfig, CacheSettings
 from octopull.config.upstreams import names_of
+from octopull.http.addresses import addresses_by
 from octopull.http.client import among_services
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
@@ -52,9 +54,14 @@ async def run(
     root = Path(config.data)
     memory = config.cache.memory_bytes_max, config.cache.memory_blob_bytes_max
     store = await asyncio.to_thread(HotStore, root, *memory)
-    async with among_services(Role.AGENT, config.tls) as (tls, http), Tasks() as tasks:
-        tracker = TrackerClient(http.to(Role.TRACKER), config.trackers)
-        tags = TagIndex(http.to(Role.TAG_INDEX), config.tag_indexes)
+    resolver = addresses_by(config.dns, config.trackers, config.tag_indexes)
+    async with among_services(Role.AGENT, config.tls, resolver) as (tls, http), Tasks() as tasks:
+        directory = Directory(config.dns)
+        trackers = directory.members("trackers", config.trackers)
+        tag_indexes = directory.members("tag_indexes", config.tag_indexes)
+        tags = TagIndex(http.to(Role.TAG_INDEX), tag_indexes)
+        tracker = TrackerClient(http.to(Role.TRACKER), trackers)
+        await directory.follow(tasks)
         limits = limits_of(config.peer)
         blobs = Blobs(store, tracker, tasks, config.metainfo_wait_s, limits)
 
@@ -83,7 +90,7 @@ async def run(
             checks = [tags.ready, tracker.ready]
             async with Tasks() as preheating, serve(app, "agent", config.listen, checks) as here:
                 me = Identity(node.me.id, node.me.zone, config.labels, config.heartbeat_s)
-                orders = PreheatClient(http.to(Role.TRACKER), config.trackers)
+                orders = PreheatClient(http.to(Role.TRACKER), trackers)
                 Preheater(blobs, orders, me).start(preheating)
                 preloads.listening(here)
                 started(here.with_peer(node.me.port))

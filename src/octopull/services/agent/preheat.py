@@ -72,17 +72,32 @@ class Preheater:
         self._me = me
         self._jobs: dict[str, _Job] = {}
         self._queued = asyncio.Event()
-        self._news = {host: asyncio.Event() for host in client.hosts}
-        self._owed: dict[str, set[str]] = {host: set() for host in client.hosts}
+        self._news: dict[str, asyncio.Event] = {}
+        self._owed: dict[str, set[str]] = {}
         """By tracker, the preheats whose end it was not told."""
 
     def start(self, tasks: Tasks) -> None:
         """Begin; ``tasks`` ends it."""
         tasks.start(self._work(), "preheat")
-        for host in self._client.hosts:
-            tasks.start(self._beat(host), f"heartbeats to {host}")
+        tasks.start(self._beat_all(tasks), "heartbeats")
 
     # Heartbeats.
+
+    async def _beat_all(self, tasks: Tasks) -> None:
+        """Heartbeats to each of the trackers, as they come and go."""
+        beating: dict[str, asyncio.Task[None]] = {}
+        changed = asyncio.Event()
+        self._client.members.on_change(changed.set)
+        while True:
+            changed.clear()
+            hosts = dict.fromkeys(self._client.hosts)
+            for host in hosts.keys() - beating.keys():
+                self._news[host], self._owed[host] = asyncio.Event(), set()
+                beating[host] = tasks.start(self._beat(host), f"heartbeats to {host}")
+            for host in beating.keys() - hosts.keys():
+                beating.pop(host).cancel()
+                del self._news[host], self._owed[host]
+            await changed.wait()
 
     async def _beat(self, host: str) -> None:
         # Many agents start at once; their heartbeats should not come at once for ever.

@@ -11,8 +11,11 @@ from aiohttp import web
 from octopull.backends import registry
 from octopull.backends.opening import opened
 from octopull.backends.registry_blobs import upstream_blobs
-from octopull.config.services import Listen, OriginConfig
-from octopull.http.client import among_services
+from octopull.clients.directory import Directory
+from octopull.clients.membership import Watch
+from octopull.config.services import CacheSettings, Listen, OriginConfig
+from octopull.http.addresses import addresses_by
+from octopull.http.client import Http, among_services
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.digest import Digest
@@ -73,10 +76,9 @@ async def run(
 
     """
     root = Path(config.data)
-    memory = config.cache.memory_bytes_max, config.cache.memory_blob_bytes_max
-    store = await asyncio.to_thread(HotStore, root, *memory)
+    store = await asyncio.to_thread(_store, root, config.cache)
     books = await asyncio.to_thread(Books, root / "books")
-    uploads = Uploads(store)
+    uploads, resolver = Uploads(store), addresses_by(config.dns, config.origins)
     seeds = Seeds(store, limits_of(config.peer, Announces.NO, Seeding.SPARING))
 
     async def find(theirs: Handshake) -> Swarm | None:
@@ -86,7 +88,7 @@ async def run(
         return swarm
 
     async with (
-        among_services(Role.ORIGIN, config.tls) as (tls, pool),
+        among_services(Role.ORIGIN, config.tls, resolver) as (tls, pool),
         registry.connected(config.upstreams) as upstreams,
         opened(config.backends) as backends,
         TaskQueue(root / "write-back.sqlite") as queue,
@@ -94,7 +96,7 @@ async def run(
     ):
         http = pool.to(Role.ORIGIN)
         node = PeerNode(config.peer, peer_id(root), PeerKind.ORIGIN, find, None, tls)
-        ring = _ring(config)
+        ring, watch = await _known(config, pool, tasks)
         copies = Copies(http, store, ring)
         fetched = {one: upstream_blobs(upstream) for one, upstream in upstreams.items()}
         sources = Sources(fetched, backends.of)
@@ -111,6 +113,7 @@ async def run(
             "repair": repair.run(),
             "clear strays": Strays(http, store, ring, queue, config.repair).run(),
             "scrub": _scrub(config, store, seeds, repair).run(),
+            "check health": watch.run(),
             "evict": Caching(store, leaving, config.cache).run(),
             "expire uploads": _expire(uploads, config.upload_idle_s),
         }.items():
@@ -118,16 +121,27 @@ async def run(
         apis: list[Routes] = [
             Api(store, taker, ring, copies, refresh, write_back, node), inventory,
             CollectionApi(store, books, copies, leaving, write_back), RefreshApi(refresh),
-            WriteBackApi(write_back),
+            WriteBackApi(write_back), watch,
         ]  # fmt: skip
         async with node:
             await _serve(apis, node, config.listen, tls, started, stop)
             seeds.close_all()
 
 
-def _ring(config: OriginConfig) -> Ring:
+def _store(root: Path, cache: CacheSettings) -> HotStore:
+    return HotStore(root, cache.memory_bytes_max, cache.memory_blob_bytes_max)
+
+
+async def _known(config: OriginConfig, pool: Http, tasks: Tasks) -> tuple[Ring, Watch]:
+    """The ring as it is known now, and is followed in ``tasks``; and what looks who is up."""
     name = config.name or f"{config.listen.host}:{config.listen.port}"
-    return Ring(config.origins or [name], name, config.replicas, config.weights)
+    directory = Directory(config.dns, config.health.hysteresis)
+    members = directory.members(
+        "origins", config.origins or [name], config.weights, me=name, settles=True
+    )
+    await directory.follow(tasks)
+    watch = Watch("origin", directory.clusters, config.health, pool, name)
+    return Ring(members, name, config.replicas), watch
 
 
 async def _serve(

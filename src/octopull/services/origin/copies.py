@@ -31,18 +31,20 @@ class Copies:
         self._http = http
         self._store = store
         self._ring = ring
-        self._replicas = min(ring.replicas, len(ring.hosts))
         self._turns = Turns()
 
     @property
     def quorum(self) -> int:
         """Copies without which a push is not acknowledged: a majority of the replicas."""
-        return self._replicas // 2 + 1
+        return self._ring.copies // 2 + 1
 
     async def spread(
         self, namespace: str, digest: Digest, *, lone: bool = False, backed: bool = False
     ) -> None:
         """Copy a blob of this store until its owners have it, or else the next in line.
+
+        The line is of those that are up, and then the others: which hosts hold it may differ, never
+        how many must.
 
         Of a ``lone`` blob all copies are lone. A ``backed`` one is elsewhere already, so that
         nobody writes it back.
@@ -52,14 +54,14 @@ class Copies:
 
         """
         mark = "lone" if lone else "backed" if backed else ""
-        line = self._ring.line(digest)
-        chosen, spare = line[: self._replicas], line[self._replicas :]
+        line, replicas = self._ring.up_first(self._ring.line(digest)), self._ring.copies
+        chosen, spare = line[:replicas], line[replicas:]
         outcomes = await asyncio.gather(
             *(self._copy(host, namespace, digest, mark) for host in chosen)
         )
         copies = sum(outcomes)
         for host in spare:
-            if copies >= self._replicas:
+            if copies >= replicas:
                 break
             copies += await self._copy(host, namespace, digest, mark)
         if copies < self.quorum:

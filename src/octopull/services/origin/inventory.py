@@ -27,7 +27,8 @@ _SHELF = re.compile("[0-9a-f]{2}", re.ASCII)
 
 def told(ring: Ring) -> RingTold:
     """``ring`` as origins tell each other: the same, in whatever order it was written."""
-    return RingTold(origins=sorted(ring.hosts), replicas=ring.replicas, weights=dict(ring.weights))
+    now = ring.members.now
+    return RingTold(origins=sorted(now.hosts), replicas=ring.replicas, weights=dict(now.weights))
 
 
 class Inventory:

@@ -14,7 +14,6 @@ from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault, NotFound, Unavailable, UpstreamFailed
 from octopull.observability import logs
-from octopull.placement.health import Health
 from octopull.runtime.tasks import Tasks, happens
 from octopull.services.origin.arrival import Arrival
 from octopull.services.origin.copies import Copies
@@ -43,7 +42,6 @@ class Refresh:
         self._ring = ring
         self._http = http
         self._tasks = tasks
-        self._health = Health()
         self._fetches: dict[Digest, Fetch] = {}
 
     async def fetch(
@@ -159,11 +157,13 @@ class Refresh:
                 self._http, host, namespace, digest, manifest=manifest, until=until
             )
 
-        before = self._ring.before(digest)
+        # If one that is down fetches the blob all the same, it is fetched twice, at worst.
+        health = self._ring.health
+        before = [host for host in self._ring.before(digest) if not health.down(host)]
         if not before:
             return None
         try:
-            return (await first(before, self._health, ask),)
+            return (await first(before, health, ask),)
         except UpstreamFailed:
             raise
         except Unavailable as fault:

@@ -18,7 +18,7 @@ from octopull.clients.origin import blob_url
 from octopull.config.services import RepairSettings
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Fault, Unavailable
+from octopull.kernel.errors import Fault, NotFound, Unavailable
 from octopull.observability import logs, metrics
 from octopull.placement.fingerprints import differing
 from octopull.runtime.bandwidth import Bucket, Rate, pay
@@ -35,6 +35,9 @@ NAMESPACE = "repair"
 
 BODY_IDLE_S = 30.0
 JITTER = 0.2
+AGAIN_S = 5.0
+"""Until an origin is asked again that does not know us yet; twice as long each further time."""
+
 FAILURES_MAX = 4
 """In a row: then the other hangs, or a disk is full, and the next comparison may do better."""
 
@@ -56,19 +59,28 @@ class Repair:
         self._bucket = Bucket(Rate(settings.bytes_per_s))
         self._asked = asyncio.Event()
         self._failures = 0
+        self._unknown = False
+        ring.members.on_change(self.soon)
 
     def soon(self) -> None:
-        """A copy has gone: do not wait for the next comparison's time."""
+        """A copy has gone, or the ring is another: do not wait for the next comparison's time."""
         self._asked.set()
 
     async def run(self) -> None:
         """Compare and mend, until cancelled."""
+        again_s = AGAIN_S
         while self._settings.every_s:
             self._asked.clear()
+            self._unknown = False
             for host in self._ring.others:
                 await self._compare(host)
-            pause_s = self._settings.every_s * random.uniform(1 - JITTER, 1 + JITTER)
-            await happens(self._asked, pause_s)
+            pause_s = self._settings.every_s
+            if self._unknown:
+                # It will hear of us as we heard of it; but may as well have an old list.
+                pause_s, again_s = min(pause_s, again_s), 2 * again_s
+            else:
+                again_s = AGAIN_S
+            await happens(self._asked, pause_s * random.uniform(1 - JITTER, 1 + JITTER))
 
     async def _compare(self, host: str) -> None:
         name, self._failures = self._ring.name, 0
@@ -80,6 +92,7 @@ class Repair:
                     self._http, host, name, Kind.SHARED, number))  # fmt: skip
             await self._fill(host, holdings.holdings(self._http, host, name, Kind.STRAY))
         except (Fault, OSError) as fault:
+            self._unknown |= isinstance(fault, NotFound)
             log.warning("repair.broken_off", host=host, reason=str(fault))
 
     async def _fill(self, host: str, pages: AsyncIterator[list[Holding]]) -> None:

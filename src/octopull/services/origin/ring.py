@@ -1,33 +1,51 @@
 """The origins of one cluster, as one of them sees them."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from octopull.kernel.digest import Digest
-from octopull.placement.rendezvous import EVEN, Weights, line, owners
+from octopull.placement.members import Members
+from octopull.placement.rendezvous import EVEN, Weights
 
 
-@dataclass(frozen=True, slots=True)
 class Ring:
     """The origins at ``hosts``, of which this one is ``name``; a blob has ``replicas`` owners."""
 
-    hosts: Sequence[str]
-    name: str
-    replicas: int = 1
-    weights: Weights = field(default_factory=lambda: EVEN)
+    def __init__(
+        self, hosts: Sequence[str] | Members, name: str, replicas: int = 1, weights: Weights = EVEN
+    ) -> None:
+        self.members = Members.of(hosts, weights)
+        self.health = self.members.health
+        self.name = name
+        self.replicas = replicas
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """All of them now."""
+        return self.members.hosts
+
+    @property
+    def copies(self) -> int:
+        """How many a push is to have; where members come and go, no fewer while few are known."""
+        fixed = self.members.fixed
+        return min(self.replicas, len(self.hosts)) if fixed else self.replicas
 
     @property
     def others(self) -> list[str]:
-        """All but this one."""
-        return [host for host in self.hosts if host != self.name]
+        """All but this one, those that are up first."""
+        return self.up_first([host for host in self.hosts if host != self.name])
+
+    def up_first(self, hosts: Sequence[str]) -> list[str]:
+        """``hosts`` in their order, those that are doubted last."""
+        return self.health.order(hosts, time.monotonic())
 
     def line(self, digest: Digest) -> list[str]:
         """All hosts, in the order in which they are to have ``digest``."""
-        return line(digest.hex, self.hosts, self.weights)
+        return self.members.now.line(digest.hex)
 
     def owners(self, digest: Digest) -> list[str]:
         """The hosts that should hold ``digest``, best first."""
-        return owners(digest, self.hosts, self.replicas, self.weights)
+        return self.members.now.owners(digest, self.replicas)
 
     def before(self, digest: Digest) -> list[str]:
         """The hosts that should fetch ``digest`` rather than this one."""

@@ -5,11 +5,14 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from octopull.clients.directory import Directory
+from octopull.clients.membership import Watch
 from octopull.clients.origin import OriginCluster
 from octopull.clients.preheats import PreheatClient
 from octopull.clients.tag_index import TagIndex
 from octopull.config.services import ProxyConfig
 from octopull.config.upstreams import names_of
+from octopull.http.addresses import addresses_by
 from octopull.http.client import among_services
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
@@ -38,24 +41,29 @@ async def run(
         Unavailable: the address can't be had. Misuse: the files of ``tls`` are wrong.
 
     """
-    async with among_services(Role.PROXY, config.tls) as (_, http), Tasks() as tasks:
+    resolver = addresses_by(config.dns, config.origins, config.tag_indexes, config.trackers)
+    async with among_services(Role.PROXY, config.tls, resolver) as (_, http), Tasks() as tasks:
         upstreams = names_of(config.upstreams)
+        directory = Directory(config.dns, config.health.hysteresis)
+        members = directory.members("origins", config.origins, config.weights, settles=True)
         origins = OriginCluster(
-            http.to(Role.ORIGIN),
-            config.origins,
-            config.replicas,
-            upstreams=upstreams,
+            http.to(Role.ORIGIN), members, config.replicas, upstreams=upstreams,
             patience_s=SILENCE_S,
-            weights=config.weights,
-        )
-        tags = TagIndex(http.to(Role.TAG_INDEX), config.tag_indexes)
+        )  # fmt: skip
+        tag_indexes = directory.members("tag_indexes", config.tag_indexes)
+        tags = TagIndex(http.to(Role.TAG_INDEX), tag_indexes)
         app = application("proxy")
+        watch = Watch("proxy", directory.clusters, config.health, http)
+        watch.add_to(app)
+        tasks.start(watch.run(), "check health")
         if upstreams:
             app.middlewares.append(naming(upstreams))
         _add_routes(app, origins, tags, config)
-        preheats = PreheatClient(http.to(Role.TRACKER), config.trackers)
+        trackers = directory.members("trackers", config.trackers)
+        preheats = PreheatClient(http.to(Role.TRACKER), trackers)
         PrefetchApi(Prefetcher(origins, tags), preheats, upstreams).add_to(app, tasks)
         checks = [origins.ready, tags.ready]
+        await directory.follow(tasks)
         async with serve(app, "proxy", config.listen, checks) as listening:
             started(listening)
             await stop.wait()

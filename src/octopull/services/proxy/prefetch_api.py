@@ -68,7 +68,8 @@ class PrefetchApi:
         asked = read(await request.read())
         names = readings(asked.tag, self._upstreams)
         selectors = [asked.agents] if isinstance(asked.agents, dict) else asked.agents
-        if selectors is not None and not self._preheats.hosts:
+        trackers = self._preheats.members
+        if selectors is not None and trackers.fixed and not trackers.hosts:
             raise Unsupported("this proxy knows no trackers: set proxy.trackers")
         repository, digest = await self._prefetcher.resolve(names)
         window = Window(asked.min_blob_size, asked.max_blob_size)

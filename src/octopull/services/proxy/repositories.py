@@ -31,10 +31,19 @@ class Repositories:
         return size
 
     async def keep(self, repository: str, digest: Digest) -> int:
-        """As ``size``; and garbage collection leaves it, so that a push may now refer to it."""
-        kept, _ = await asyncio.gather(
-            self._origins.keep(repository, [digest]), self.check(repository, digest)
+        """As ``size``; and garbage collection leaves it, so that a push may now refer to it.
+
+        What nobody was told to be there is not, though some origin is away: else a client that looks
+        before it pushes could not push while one is.
+        """
+        size, _ = await asyncio.gather(
+            self.kept(repository, digest), self.check(repository, digest)
         )
+        return size
+
+    async def kept(self, repository: str, digest: Digest) -> int:
+        """As ``keep``, even of what was deleted here."""
+        kept = await self._origins.keep(repository, [digest], self._origins.silent_max)
         if digest not in kept:
             raise NotFound("no such blob")
         return kept[digest]

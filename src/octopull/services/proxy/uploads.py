@@ -59,8 +59,8 @@ class UploadsApi:
                 await self._repositories.keep(source, digest)
                 # Where it is kept elsewhere, that need not be where this repository's blobs are.
                 await self._origins.hold(source, digest)
-            elif digest not in await self._origins.keep(repository, [digest]):
-                return None
+            else:
+                await self._repositories.kept(repository, digest)
         except (NotFound, InvalidDigest, InvalidName):
             return None
         await self._repositories.pushed(repository, digest)

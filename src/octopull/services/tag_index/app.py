@@ -11,11 +11,14 @@ from aiohttp import web
 
 from octopull.backends import registry
 from octopull.backends.tag_opening import opened_tags
-from octopull.clients.keeping import OriginBlobs
+from octopull.clients.directory import Directory
+from octopull.clients.keeping import AllOriginBlobs
+from octopull.clients.membership import Watch
 from octopull.clients.origin import OriginCluster
 from octopull.config.services import TagIndexConfig
 from octopull.config.upstreams import names_of
-from octopull.http.client import Http, among_services
+from octopull.http.addresses import addresses_by
+from octopull.http.client import among_services
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.names import TagName
@@ -65,9 +68,12 @@ async def run(
         Misuse: the file of rules for replication is wrong, or one of ``tls`` is.
 
     """
-    rules = await asyncio.to_thread(RulesFile, config.replication)
+    rules, resolver = (
+        await asyncio.to_thread(RulesFile, config.replication),
+        addresses_by(config.dns, config.origins),
+    )
     async with (
-        among_services(Role.TAG_INDEX, config.tls) as (tls, http),
+        among_services(Role.TAG_INDEX, config.tls, resolver) as (tls, http),
         registry.connected(config.upstreams) as upstreams,
         opened_tags(config.tag_backends) as backends,
         _opened(config, TagSources(upstreams, backends), rules) as book,
@@ -77,8 +83,16 @@ async def run(
         # Whoever comes to lead goes by the rules as they are then.
         tasks.start(rules.follow(), "follow the rules")
         app = application("tag_index", body_bytes_max=MESSAGES_BYTES_MAX)
-        checks = [OriginCluster(http.to(Role.ORIGIN), config.origins, config.replicas).ready]
-        lead = _add_to(app, config, http.to(Role.ORIGIN), book, sharing, tasks)
+        directory = Directory(config.dns, config.health.hysteresis)
+        members = directory.members("origins", config.origins, config.weights, settles=True)
+        cluster = partial(OriginCluster, http.to(Role.ORIGIN), members, config.replicas)
+        watch = Watch("tag_index", directory.clusters, config.health, http)
+        watch.add_to(app)
+        tasks.start(watch.run(), "check health")
+        checks = [cluster().ready]
+        blobs = AllOriginBlobs(http.to(Role.ORIGIN), members, book.store.book)
+        lead = _add_to(app, config, cluster, blobs, book, sharing, tasks)
+        await directory.follow(tasks)
         if sharing is not None:
             api = AgreementApi(sharing, http.to(Role.TAG_INDEX), Path(config.data))
             api.add_to(app)
@@ -99,20 +113,18 @@ async def run(
 
 
 def _add_to(
-    app: web.Application, config: TagIndexConfig, http: Http, book: Book,
-    sharing: Agreement | None, tasks: Tasks,
+    app: web.Application, config: TagIndexConfig, cluster: Callable[..., OriginCluster],
+    blobs: AllOriginBlobs, book: Book, sharing: Agreement | None, tasks: Tasks,
 ) -> Lead:  # fmt: skip
     """Register all that a tag index answers; returns what starts what one alone must do.
 
-    ``http`` is for origins.
+    ``cluster`` makes a client of the origins, for one purpose or another.
     """
     store, sources = book.store, book.sources
-    cluster = partial(OriginCluster, http, config.origins, config.replicas, weights=config.weights)
     upstreams = names_of(config.upstreams)
     origins = cluster(store.book)
     pushes = Pushes()
     confirm = None if sharing is None else sharing.current
-    blobs = [OriginBlobs(http, host, store.book) for host in origins.hosts]
     collector = Collector(store, pushes, blobs, confirm)
     followed = FollowedTags(store, cluster(upstreams=upstreams), origins, sources, tasks)
     listings = Listings(tasks)

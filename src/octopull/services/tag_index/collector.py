@@ -16,6 +16,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Iterable,
     Iterator,
     Sequence,
 )  # fmt: skip
@@ -33,20 +34,20 @@ log = logs.get("collector")
 
 
 class Collector:
-    """Collects at ``origins``, one collection at a time.
+    """Collects at ``origins``, those there are when it begins, one collection at a time.
 
     ``confirm``, where several tag indexes share the book, raises Unavailable if another leads by
     now, which may have recorded what this one takes for garbage.
     """
 
     def __init__(
-        self, store: TagStore, pushes: Pushes, origins: Sequence[OriginBlobs],
+        self, store: TagStore, pushes: Pushes, origins: Iterable[OriginBlobs],
         confirm: Callable[[], Awaitable[None]] | None = None,
     ) -> None:  # fmt: skip
         self._confirm = confirm
         self._store = store
         self._pushes = pushes
-        self._origins = list(origins)
+        self._origins = origins
         self._busy = False
 
     async def collect(self, *, grace_s: float, dry_run: bool) -> AsyncGenerator[Line, None]:
@@ -60,8 +61,9 @@ class Collector:
 
         """
         with self._turn():
-            await self._check_alone()
-            for origin in self._origins:
+            origins = list(self._origins)
+            await self._check_alone(origins)
+            for origin in origins:
                 async for line in self._sweep(origin, grace_s, dry_run=dry_run):
                     yield line
             yield Ended(dry_run=dry_run, grace_s=grace_s)
@@ -76,8 +78,8 @@ class Collector:
         finally:
             self._busy = False
 
-    async def _check_alone(self) -> None:
-        for origin in self._origins:
+    async def _check_alone(self, origins: Sequence[OriginBlobs]) -> None:
+        for origin in origins:
             try:
                 others = set(await origin.books()) - {self._store.book()}
             except Unavailable:

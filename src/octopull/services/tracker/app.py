@@ -4,9 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from octopull.clients.directory import Directory
+from octopull.clients.membership import Watch
 from octopull.clients.origin import OriginCluster
 from octopull.config.services import TrackerConfig
 from octopull.config.upstreams import names_of
+from octopull.http.addresses import addresses_by
 from octopull.http.client import among_services
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
@@ -30,18 +33,21 @@ async def run(
         Misuse: as ``opened``; the files of ``tls`` are wrong.
 
     """
+    resolver = addresses_by(config.dns, config.origins)
     async with (
-        among_services(Role.TRACKER, config.tls) as (tls, http),
+        among_services(Role.TRACKER, config.tls, resolver) as (tls, http),
         opened(config) as peers,
         Tasks() as tasks,
     ):
         upstreams = names_of(config.upstreams)
-        origins = OriginCluster(
-            http.to(Role.ORIGIN), config.origins, config.replicas, upstreams=upstreams,
-            weights=config.weights,
-        )  # fmt: skip
+        directory = Directory(config.dns, config.health.hysteresis)
+        members = directory.members("origins", config.origins, config.weights, settles=True)
+        origins = OriginCluster(http.to(Role.ORIGIN), members, config.replicas, upstreams=upstreams)
         cache = MetainfoCache(origins, config.metainfo_bytes_max)
         app = application("tracker")
+        watch = Watch("tracker", directory.clusters, config.health, http)
+        watch.add_to(app)
+        tasks.start(watch.run(), "check health")
         Api(
             peers, cache, Growths(origins), OriginPeers(origins), config.interval_s,
             config.handout_max,
@@ -49,6 +55,7 @@ async def run(
         preheats = Preheats(config.preheat_ttl_s, time.monotonic())
         PreheatsApi(preheats).add_to(app)
         tasks.start(_expire(peers, preheats, config.peer_ttl_s), "expire peers and preheats")
+        await directory.follow(tasks)
         async with serve(app, "tracker", config.listen, [origins.ready], tls) as listening:
             started(listening)
             await stop.wait()

@@ -165,7 +165,7 @@ class OriginPeers:
         """The owners' peers as JSON, best first; those that don't answer are left out."""
         until, told = self._told.get(digest, (0.0, []))
         if until <= time.monotonic():
-            owners = self._origins.owners(Digest.parse(digest))
+            owners = self._origins.seeds(Digest.parse(digest))
             asking = [self._ask(host) for host in owners if self._is_due(host)]
             # Who hangs is waited for by whoever asked first; who was never heard of by all.
             asking += [self._asking[host] for host in owners
