@@ -12,6 +12,7 @@ class OciCode(StrEnum):
     BLOB_UNKNOWN = "BLOB_UNKNOWN"
     BLOB_UPLOAD_INVALID = "BLOB_UPLOAD_INVALID"
     BLOB_UPLOAD_UNKNOWN = "BLOB_UPLOAD_UNKNOWN"
+    DENIED = "DENIED"
     DIGEST_INVALID = "DIGEST_INVALID"
     MANIFEST_BLOB_UNKNOWN = "MANIFEST_BLOB_UNKNOWN"
     MANIFEST_INVALID = "MANIFEST_INVALID"
@@ -19,6 +20,7 @@ class OciCode(StrEnum):
     NAME_INVALID = "NAME_INVALID"
     NAME_UNKNOWN = "NAME_UNKNOWN"
     SIZE_INVALID = "SIZE_INVALID"
+    UNAUTHORIZED = "UNAUTHORIZED"
     UNSUPPORTED = "UNSUPPORTED"
     UNAVAILABLE = "UNAVAILABLE"
     UNKNOWN = "UNKNOWN"
@@ -41,6 +43,8 @@ _BY_CODE = {
     "too_large": Refusal(413, OciCode.SIZE_INVALID),
     "too_slow": Refusal(408, OciCode.BLOB_UPLOAD_INVALID),
     "unsupported": Refusal(405, OciCode.UNSUPPORTED),
+    "unauthenticated": Refusal(401, OciCode.UNAUTHORIZED),
+    "denied": Refusal(403, OciCode.DENIED),
 }
 _BY_KIND: tuple[tuple[type[Fault], Refusal], ...] = (
     (Misuse, Refusal(400, OciCode.UNSUPPORTED)),
