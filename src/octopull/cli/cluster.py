@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from octopull.cli.embedded_access import of_agents, with_key
 from octopull.cli.serve import Run
+from octopull.config.access import AccessSettings
 from octopull.config.backends import TAG_SCHEMES, BackendSettings, TagBackendSettings
 from octopull.config.replication import ReplicationSettings
 from octopull.config.services import (
@@ -64,6 +66,7 @@ class Outside:
     upstreams: list[UpstreamSettings]
     backends: list[BackendSettings]
     replication: ReplicationSettings
+    access: AccessSettings | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +102,14 @@ def tags_beside(backend: BackendSettings) -> list[TagBackendSettings]:
 async def running(
     data: Path, agents: int, ports: Ports, upstreams: Sequence[UpstreamSettings] = (),
     backend: BackendSettings | None = None, replication: ReplicationSettings = UNREPLICATED,
+    access: AccessSettings | None = None,
 ) -> AsyncIterator[Cluster]:  # fmt: skip
     """A whole cluster with its data under ``data``, until the block ends.
 
     The images of ``upstreams`` are fetched when they are asked for; blobs and tags are written to
     ``backend``, and read from there if this cluster lacks them. What is pushed goes to other
-    clusters as ``replication`` says.
+    clusters as ``replication`` says. Who may do what is as ``access`` says; where that has a token
+    service without a key, one is made.
 
     Raises:
         Unavailable: an address is taken, or the data folder can't be had.
@@ -120,7 +125,9 @@ async def running(
             return await ready
 
         try:
-            outside = Outside(list(upstreams), [] if backend is None else [backend], replication)
+            backends = [] if backend is None else [backend]
+            asked = None if access is None else with_key(access, data)
+            outside = Outside(list(upstreams), backends, replication, asked)
             yield await _start_all(start, data, agents, ports, outside)
         finally:
             stop.set()
@@ -162,8 +169,10 @@ async def _start_all(
     proxy = await start(
         run_proxy,
         ProxyConfig(origins=origins, tag_indexes=[tag_index.address], listen=ports.at(0),
-                    trackers=[tracker.address], replicas=1, upstreams=upstreams),
+                    trackers=[tracker.address], replicas=1, upstreams=upstreams,
+                    access=outside.access),
     )  # fmt: skip
+    access = None if outside.access is None else of_agents(outside.access, proxy)
     started = [
         await start(
             run_agent,
@@ -177,6 +186,7 @@ async def _start_all(
                 listen=ports.at(100 + number),
                 peer=ports.peer_at(200 + number),
                 upstreams=upstreams,
+                access=access,
             ),
         )
         for number in range(1, agents + 1)

@@ -8,7 +8,7 @@ import click
 from octopull.kernel.errors import Fault
 
 VERBS = (
-    "agent", "gc", "origin", "preheat", "proxy", "pull", "push", "replay", "replicate", "sim",
+    "agent", "gc", "origin", "policy", "preheat", "proxy", "pull", "push", "replay", "replicate", "sim",
     "status", "tag-index", "tracker", "up",
 )  # fmt: skip
 """Each is a module of this package, and the command of that name in it."""
@@ -20,6 +20,8 @@ Examples:
   octopull pull demo:v1 ./demo                 out of it, through the first agent
   octopull preheat demo:v1                     onto every host, before it is needed
   octopull gc --dry-run                        what no manifest refers to
+  octopull policy check alice push team/app --policy policy.yaml
+                                               whether she may, and why
   octopull replicate --reconcile eu            another cluster as this one is
   octopull agent --config agent.yaml           one service of a real cluster
   octopull sim --hosts 1000                    a swarm on virtual time

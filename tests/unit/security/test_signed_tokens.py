@@ -90,7 +90,7 @@ def test_neither_no_signature_nor_a_shared_secret_is_taken() -> None:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     for token in (signed("none", None), signed("HS256", base64.b64encode(public) + b"x" * 32)):
-        with pytest.raises(Unauthenticated, match="are not taken here|no token"):
+        with pytest.raises(Unauthenticated, match=r"are not taken here|no token"):
             prove(token)
     with pytest.raises(Misuse):
         IssuerSettings(name="x", issuer="https://x", audience="y", algorithms=["HS256"])

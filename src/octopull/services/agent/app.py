@@ -16,6 +16,8 @@ from octopull.http.serving import Listening, serve
 from octopull.kernel.errors import Fault
 from octopull.kernel.peers import PeerKind
 from octopull.observability import logs, metrics
+from octopull.registry.access.admin_port import apart
+from octopull.registry.access.private import guarded
 from octopull.registry.pull_through import naming
 from octopull.runtime.identity import peer_id
 from octopull.runtime.tasks import Tasks
@@ -45,6 +47,7 @@ async def run(
 
     Raises:
         Unavailable: an address or the data folder can't be had.
+        Misuse: a file of access is wrong.
 
     """
     root = Path(config.data)
@@ -69,16 +72,20 @@ async def run(
             if upstreams := names_of(config.upstreams):
                 app.middlewares.append(naming(upstreams))
             last_tags = LastTags(tags, config.stale_tags_s)
-            Api(blobs, last_tags, node, store).add_to(app)
+            if config.admin is not None:
+                app.middlewares.append(apart())
+            private = await guarded(app, config.access, http, tags, "agent", tasks)
+            Api(blobs, last_tags, node, store, private).add_to(app)
             deletions = Deletions(tags, blobs, config.deletions_s, root / "deletions.json")
-            RegistryApi(blobs, tags, last_tags, deletions).add_to(app)
+            RegistryApi(blobs, tags, last_tags, deletions, private).add_to(app)
             add_bandwidth_routes(app, node.bandwidth)
             tasks.start(_evict(store, blobs, config.cache), "evict")
             tasks.start(deletions.follow(), "follow deletions")
             preloads = Preloads(tags, config.preload)
             preloads.add_to(app)
             checks = [tags.ready, tracker.ready]
-            async with Tasks() as preheating, serve(app, "agent", config.listen, checks) as here:
+            serving = serve(app, "agent", config.listen, checks, config.admin)
+            async with Tasks() as preheating, serving as here:
                 me = Identity(node.me.id, node.me.zone, config.labels, config.heartbeat_s)
                 Preheater(blobs, PreheatClient(http, config.trackers), me).start(preheating)
                 preloads.listening(here)

@@ -14,6 +14,8 @@ from octopull.http.client import Http
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.errors import Unsupported
+from octopull.registry.access.admin_port import apart
+from octopull.registry.access.private import Private, guarded
 from octopull.registry.discovery import Discovery
 from octopull.registry.pull_through import naming
 from octopull.runtime.tasks import Tasks
@@ -35,6 +37,7 @@ async def run(
 
     Raises:
         Unavailable: the address can't be had.
+        Misuse: a file of access is wrong.
 
     """
     async with Http() as http, Tasks() as tasks:
@@ -51,22 +54,26 @@ async def run(
         app = application("proxy")
         if upstreams:
             app.middlewares.append(naming(upstreams))
-        _add_routes(app, origins, tags, config)
+        if config.admin is not None:
+            app.middlewares.append(apart())
+        private = await guarded(app, config.access, http, tags, "proxy", tasks)
+        _add_routes(app, origins, tags, config, private)
         preheats = PreheatClient(http, config.trackers)
         PrefetchApi(Prefetcher(origins, tags), preheats, upstreams).add_to(app, tasks)
         checks = [origins.ready, tags.ready]
-        async with serve(app, "proxy", config.listen, checks) as listening:
+        async with serve(app, "proxy", config.listen, checks, config.admin) as listening:
             started(listening)
             await stop.wait()
 
 
 def _add_routes(
-    app: web.Application, origins: OriginCluster, tags: TagIndex, config: ProxyConfig
-) -> None:
-    repositories = Repositories(origins, tags)
-    uploads = UploadsApi(origins, repositories, config.chunk_bytes_min)
-    blobs = BlobsApi(origins, repositories)
-    manifests = ManifestsApi(origins, tags, repositories)
+    app: web.Application, origins: OriginCluster, tags: TagIndex, config: ProxyConfig,
+    private: Private | None,
+) -> None:  # fmt: skip
+    repositories = Repositories(origins, tags, to_be_held=private is not None)
+    uploads = UploadsApi(origins, repositories, config.chunk_bytes_min, private)
+    blobs = BlobsApi(origins, repositories, private)
+    manifests = ManifestsApi(origins, tags, repositories, private)
 
     async def refuse(request: web.Request) -> web.Response:
         raise Unsupported("no such operation", method=request.method)
