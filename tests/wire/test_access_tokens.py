@@ -115,7 +115,10 @@ async def test_a_push_needs_a_token_that_grants_it(
     await push(people.showing(alice), "team/app", b"new")
     answer = await people.showing(bob)("POST", "/v2/team/app/blobs/uploads/")
     assert (answer.status, answer.code) == (401, "DENIED")
-    assert "bob has a token that does not grant" in demanded(answer)["error_description"]
+    assert (
+        demanded(answer)["error_description"]
+        == "bob may not push to team/app: the token does not grant it"
+    )
     # A token is about the repositories it names alone.
     answer = await people.showing(alice)("GET", "/v2/team/other/tags/list")
     assert answer.status == 401

@@ -37,7 +37,7 @@ class Caller:
             return self.name
         if self.certificates:
             return f"the bearer of certificate {self.certificates[0]}"
-        return "who is not logged in"
+        return "somebody who is not logged in"
 
 
 NOBODY = Caller()

@@ -102,7 +102,7 @@ class Policy:
                 who = next((one for one in rule.who if one.includes(caller, groups)), None)
                 if who is not None:
                     found.setdefault(rule.effect, (rule, who))
-        asked = _sentence(caller, action, repository)
+        asked = sentence(caller, action, repository)
         if Effect.DENY in found:
             rule, who = found[Effect.DENY]
             return Decision(False, f"{rule} denies it to {who}", f"{asked}: a rule denies it")
@@ -110,16 +110,6 @@ class Policy:
             rule, who = found[Effect.ALLOW]
             return Decision(True, f"{rule} allows it to {who}", "")
         return Decision(False, "no rule allows it", f"{asked}: no rule allows it")
-
-    def ever(self, caller: Caller, action: Action) -> bool:
-        """Whether some rule may allow ``caller`` to do ``action`` somewhere."""
-        groups = self.groups(caller)
-        return any(
-            rule.effect is Effect.ALLOW
-            and action in rule.actions
-            and any(who.includes(caller, groups) for who in rule.who)
-            for rule in self._rules
-        )
 
 
 _WORDS = {
@@ -130,7 +120,8 @@ _WORDS = {
 }
 
 
-def _sentence(caller: Caller, action: Action, repository: str) -> str:
+def sentence(caller: Caller, action: Action, repository: str) -> str:
+    """That ``caller`` may not, in words for people."""
     if action is Action.ADMIN:
         return f"{caller} may not administer this service"
     if repository == EVERYTHING:

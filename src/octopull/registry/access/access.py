@@ -18,11 +18,11 @@ from octopull.registry.access.keys import FetchedKeys, KeptKeys, Keys
 from octopull.registry.access.rights import Need
 from octopull.runtime.tasks import Tasks
 from octopull.security import htpasswd, issuing, key_sets, signed_tokens, static_tokens
-from octopull.security.callers import NOBODY, Caller
+from octopull.security.callers import Caller
 from octopull.security.followed import FollowedFile, Following
 from octopull.security.key_sets import KeySet
 from octopull.security.passwords import Passwords
-from octopull.security.policy import Action, Decision, Policy
+from octopull.security.policy import Decision, Policy, sentence
 from octopull.security.signed_tokens import Demands
 from octopull.security.static_tokens import StaticTokens
 
@@ -78,17 +78,10 @@ class Access:
         if caller.grants is not None:
             if need.within(caller.grants):
                 return Decision(True, "the token grants it", "")
-            told = f"{caller} has a token that does not grant {need.scope}"
-            return Decision(False, told, told)
+            return _ungranted(caller, need, "the token does not grant it")
         if self.files.policy is None:
-            told = f"{caller} has no token that grants {need.scope}"
-            return Decision(False, told, told)
+            return _ungranted(caller, need, "only a token of the token service grants it")
         return self.files.policy.now.decide(caller, need.action, need.repository)
-
-    def admits_nobody(self) -> bool:
-        """Whether who is not logged in may pull nothing at all."""
-        rules = self.files.policy
-        return rules is None or not rules.now.ever(NOBODY, Action.PULL)
 
 
 async def opened(settings: AccessSettings, http: Http, service: str, tasks: Tasks) -> Access:
@@ -110,6 +103,11 @@ async def opened(settings: AccessSettings, http: Http, service: str, tasks: Task
     )
     tasks.start(_follow(files.all, settings.check_s), "follow the files of access")
     return Access(settings, files, authentication)
+
+
+def _ungranted(caller: Caller, need: Need, reason: str) -> Decision:
+    told = f"{sentence(caller, need.action, need.repository)}: {reason}"
+    return Decision(False, reason, told)
 
 
 def _now(file: FollowedFile[T]) -> T:

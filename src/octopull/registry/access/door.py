@@ -80,7 +80,8 @@ class Door:
 
     def _decide(self, about: Asked, caller: Caller) -> None:
         if about.place is Place.PRESENCE:
-            if not caller.known and caller.grants is None and self._logs_in_first():
+            # A client that is not asked here never shows what it has, whatever comes after.
+            if not caller.known and caller.grants is None:
                 raise Unauthenticated("log in first")
             return
         for need in about.needs:
@@ -94,14 +95,6 @@ class Door:
             if not caller.known:
                 raise Unauthenticated(decision.told)
             raise Denied(decision.told)
-
-    def _logs_in_first(self) -> bool:
-        """Whether the API's presence is told to who is logged in alone.
-
-        Clients that are not asked then never log in; those that are asked for a password, and
-        have none, give up, though they might have pulled.
-        """
-        return self.access.settings.token_service is not None or self.access.admits_nobody()
 
     def _challenging(self, request: web.Request, about: Asked, fault: Unauthenticated) -> Fault:
         service = self.access.settings.token_service

@@ -83,16 +83,18 @@ class FetchedKeys:
         return now_s - self._fetched_s >= FRESH_S or not self._kept.named(key_id)
 
     async def _fetch(self) -> None:
-        self._tried_s = time.monotonic()
         try:
             url = self._jwks or await self._discover()
             body = await self._http.bytes("GET", url, bytes_max=SET_BYTES_MAX, timeout_s=FETCH_S)
             self._kept = await asyncio.to_thread(key_sets.parse, body)
         except Fault as fault:
             log.warning("keys.failed", issuer=self._issuer, reason=str(fault))
-            return
-        self._fetched_s = time.monotonic()
-        log.info("keys.fetched", issuer=self._issuer, keys=len(self._kept.keys))
+        else:
+            self._fetched_s = time.monotonic()
+            log.info("keys.fetched", issuer=self._issuer, keys=len(self._kept.keys))
+        finally:
+            # Not before: who comes meanwhile waits for what is fetched.
+            self._tried_s = time.monotonic()
 
     async def _discover(self) -> str:
         """OpenID Connect Discovery 1.0, section 4."""
