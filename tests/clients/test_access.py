@@ -1,5 +1,8 @@
 """Stock clients that log in, are refused, and are told why: by passwords, and by tokens."""
 
+import base64
+import json
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,6 +185,48 @@ def test_an_expired_token_is_told_as_such(clients: Clients, site: Site) -> None:
     with pytest.raises(ClientFailed, match="unauthorized: the token has expired"):
         run("skopeo", "inspect", INSECURE, "--registry-token", token,
             f"docker://{site.agent}/{IMAGE}")  # fmt: skip
+
+
+def test_octopulls_own_push_and_pull_show_dockers_logins(
+    site: Site, small: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def log_in(user: str, word: str) -> None:
+        auth = base64.b64encode(f"{user}:{word}".encode()).decode()
+        hosts = {registry: {"auth": auth} for registry in (site.proxy, site.agent)}
+        (tmp_path / "config.json").write_text(json.dumps({"auths": hosts}))
+
+    def push() -> str:
+        return run(OCTOPULL, "push", small.folder, "team/own:v1", "--to", f"http://{site.proxy}")
+
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    log_in("alice", access.password("alice"))
+    assert push().strip() == f"team/own:v1@{small.digest}"
+    log_in("bob", access.password("bob"))
+    pull = ("pull", "team/own:v1", tmp_path / "out", "--from", f"http://{site.agent}")
+    assert run(OCTOPULL, *pull).strip() == f"team/own:v1@{small.digest}"
+    with pytest.raises(ClientFailed, match="bob may not push to team/own"):
+        push()
+    log_in("bob", "wrong")
+    told = site.words("wrong user or password", f"{site.agent} refuses the login in {tmp_path}")
+    with pytest.raises(ClientFailed, match=told):
+        run(OCTOPULL, *pull)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(
+        ClientFailed, match=r"not logged in may not pull from team/own|docker login"
+    ):
+        run(OCTOPULL, *pull)
+
+
+def test_status_shows_what_agents_do_to_administrators_alone(site: Site, tmp_path: Path) -> None:
+    ask = (OCTOPULL, "status", "--json", "--proxy", site.proxy, "--agent", site.agent)
+    for user, lacking in (("root", ""), ("bob", "bob may not administer this service")):
+        (tmp_path / user).write_text(pair(user))
+        words = [*map(str, ask), "--credentials", str(tmp_path / user)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        proxy, agent = json.loads(done.stdout)
+        assert (proxy["lacking"], agent["agent"] is None) == ("", bool(lacking))
+        assert agent["lacking"].startswith(lacking), agent
 
 
 def test_the_command_says_what_clients_are_told(site: Site) -> None:
