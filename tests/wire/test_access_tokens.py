@@ -240,6 +240,7 @@ async def test_an_agent_needs_neither_rules_nor_users_where_tokens_decide(
             assert answer.status == status
         answer = await Registry(session, agent.address)("GET", path, **shown("bob"))
         assert answer.status == 401
+        assert demanded(answer)["error_description"] == "no passwords are taken here, only tokens"
 
 
 async def test_a_key_that_left_still_proves_what_it_signed_if_it_is_kept_beside(

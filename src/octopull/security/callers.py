@@ -10,6 +10,9 @@ from octopull.security.scopes import Scope
 
 _WHO = re.compile(r"(?P<kind>user|group|certificate|claim):(?P<rest>.+)", re.DOTALL)
 ANYONE, KNOWN = "anyone", "known"
+SHOWN_CHARS_MAX = 120
+"""Of names in answers and their headers: issuers and authorities choose how long those are."""
+
 FORMS = "anyone, known, user:NAME, group:NAME, certificate:NAME or claim:ISSUER:NAME=VALUE"
 
 
@@ -34,9 +37,9 @@ class Caller:
 
     def __str__(self) -> str:
         if self.name:
-            return self.name
+            return self.name[:SHOWN_CHARS_MAX]
         if self.certificates:
-            return f"the bearer of certificate {self.certificates[0]}"
+            return f"the bearer of certificate {self.certificates[0][:SHOWN_CHARS_MAX]}"
         return "somebody who is not logged in"
 
 

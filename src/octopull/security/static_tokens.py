@@ -16,7 +16,6 @@ from octopull.config import load
 from octopull.kernel.errors import Misuse
 from octopull.security.callers import Caller
 
-TOKENS_MAX = 10_000
 SECTION = "file"
 """What mistakes are told under."""
 
@@ -75,12 +74,14 @@ def parse(content: bytes) -> StaticTokens:
         Misuse: every mistake at once.
 
     """
+    if len(content) > load.FILE_BYTES_MAX:
+        raise Misuse("too long", bytes_max=load.FILE_BYTES_MAX)
     try:
         document = yaml.safe_load(content)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise Misuse("no YAML") from error
     found = load.load(_File, SECTION, {SECTION: document}, {}).tokens
     by_hash = {one.sha256: one for one in found}
-    if len(by_hash) != len(found) or len(found) > TOKENS_MAX:
-        raise Misuse("each token is given once, and not too many", most=TOKENS_MAX)
+    if len(by_hash) != len(found):
+        raise Misuse("each token is given once")
     return StaticTokens(by_hash)

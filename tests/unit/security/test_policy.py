@@ -146,3 +146,8 @@ def test_any_word_of_a_rule_is_understood_or_a_misuse(text: str) -> None:
         return
     assert str(found) == text
     found.includes(ALICE, ALICE.groups)
+
+
+def test_names_that_an_issuer_chose_are_shown_in_part() -> None:
+    for caller in (Caller(name="x" * 9999), Caller(certificates=("x" * 9999,))):
+        assert len(policy(RULES).decide(caller, Action.PUSH, "a").told) < 300

@@ -147,6 +147,8 @@ def policy(content: bytes) -> Policy:
         Misuse: every mistake at once.
 
     """
+    if len(content) > load.FILE_BYTES_MAX:
+        raise Misuse("too long", bytes_max=load.FILE_BYTES_MAX)
     try:
         document = yaml.safe_load(content)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:

@@ -18,6 +18,7 @@ from octopull.security.signed_tokens import Claims, Demands, Unproven
 from octopull.security.static_tokens import StaticTokens
 
 WRONG = "wrong user or password"
+NO_PASSWORDS = "no passwords are taken here, only tokens"
 INVALID = "the token is not known here"
 
 
@@ -84,7 +85,9 @@ class Authentication:
             unproven = signed_tokens.read(password)
             if self._of(unproven):
                 return await self._signed(unproven)
-        if self._passwords is None or not await self._passwords.match(user, password):
+        if self._passwords is None:
+            raise Unauthenticated(NO_PASSWORDS)
+        if not await self._passwords.match(user, password):
             self._count("password", "refused")
             raise Unauthenticated(WRONG)
         self._count("password", "proven")
