@@ -114,13 +114,16 @@ async def _up(
             partial.write_text(json.dumps(document, indent=2))
             partial.replace(ready_file)
         click.echo(guide(cluster, data, backend))
-        if is_open:
-            click.echo(
-                "WARNING: whoever reaches these ports may push, pull and delete: see --access."
-            )
+        click.echo(_openness(cluster, is_open=is_open))
         await stop.wait()
         click.echo("stopping ...")
     click.echo(f"stopped; data stays in {data}")
+
+
+def _openness(cluster: Cluster, *, is_open: bool) -> str:
+    if is_open:
+        return "WARNING: whoever reaches these ports may push, pull and delete: see --access."
+    return f"Callers log in first, as by: docker login {cluster.proxy.address}"
 
 
 def guide(cluster: Cluster, data: Path, backend: BackendSettings | None) -> str:
