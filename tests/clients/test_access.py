@@ -23,6 +23,8 @@ from support.cluster import OCTOPULL, content, up
 INSECURE = "--tls-verify=false"
 IMAGE, PUBLIC = "team/app:v1", "public/app:v1"
 LONG_AGO_S = 1_700_000_000.0
+TOKENS = pytest.mark.parametrize("site", ["tokens"], indirect=True)
+"""The way of proof makes no difference, or there is just one: once is enough."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def test_containerd_pulls_through_the_agent_and_can_not_push(clients: Clients, s
     containerd.run("images", "rm", name)
 
 
-@pytest.mark.parametrize("site", ["tokens"], indirect=True)
+@TOKENS
 def test_an_expired_token_is_told_as_such(clients: Clients, site: Site) -> None:
     clients(Skopeo)
     settings = TokenServiceSettings(key=str(site.key))
@@ -187,6 +189,7 @@ def test_an_expired_token_is_told_as_such(clients: Clients, site: Site) -> None:
             f"docker://{site.agent}/{IMAGE}")  # fmt: skip
 
 
+@TOKENS
 def test_octopulls_own_push_and_pull_show_dockers_logins(
     site: Site, small: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,8 +210,7 @@ def test_octopulls_own_push_and_pull_show_dockers_logins(
     with pytest.raises(ClientFailed, match="bob may not push to team/own"):
         push()
     log_in("bob", "wrong")
-    told = site.words("wrong user or password", f"{site.agent} refuses the login in {tmp_path}")
-    with pytest.raises(ClientFailed, match=told):
+    with pytest.raises(ClientFailed, match=f"{site.agent} refuses the login in {tmp_path}"):
         run(OCTOPULL, *pull)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "none"))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -218,6 +220,7 @@ def test_octopulls_own_push_and_pull_show_dockers_logins(
         run(OCTOPULL, *pull)
 
 
+@TOKENS
 def test_status_shows_what_agents_do_to_administrators_alone(site: Site, tmp_path: Path) -> None:
     ask = (OCTOPULL, "status", "--json", "--proxy", site.proxy, "--agent", site.agent)
     for user, lacking in (("root", ""), ("bob", "bob may not administer this service")):
@@ -229,6 +232,7 @@ def test_status_shows_what_agents_do_to_administrators_alone(site: Site, tmp_pat
         assert agent["lacking"].startswith(lacking), agent
 
 
+@TOKENS
 def test_the_command_says_what_clients_are_told(site: Site) -> None:
     rules = site.key.parents[2] / "access" / "policy.yaml"
     told = run(OCTOPULL, "policy", "check", "alice", "push", "team/app", "--policy", rules)

@@ -136,6 +136,19 @@ async def test_what_is_public_needs_no_token_and_a_token_gives_no_other_one(
     assert (await people.showing(token)("GET", "/metrics")).status == 401
 
 
+async def test_what_is_of_the_registry_is_granted_to_those_who_may_see_all_of_it(
+    people: People, session: aiohttp.ClientSession
+) -> None:
+    for path, name in (("/v2/_catalog", "catalog"), ("/metrics", "admin")):
+        told = demanded(await people(None)("GET", path))
+        assert told["scope"] == f"registry:{name}:*"
+        for user, status in (("alice", 401), ("root", 200)):
+            token = await obtained(session, told, user)
+            assert (await people.showing(token)("GET", path)).status == status, (path, user)
+    everything = {**told, "scope": "registry:none:* registry:catalog:* repository:NONE:pull"}
+    assert grants(await obtained(session, everything, "root")) == {"catalog": ["*"]}
+
+
 async def test_wrong_passwords_get_no_token(people: People) -> None:
     for header in (basic("alice", "wrong"), basic("mallory"), "Bearer x.y.z", "Basic !"):
         answer = await people.showing(header)("GET", f"/token?service={SERVICE}")

@@ -1,5 +1,6 @@
 """Rules: what is not allowed is denied, a denial wins, and each decision names its rule."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from octopull.config import load
 from octopull.config.policy import PolicySettings
 from octopull.kernel.errors import Misuse
+from octopull.registry.access import access
 from octopull.security import callers
 from octopull.security.callers import NOBODY, Caller
 from octopull.security.policy import EVERYTHING, Action, Policy
@@ -151,3 +153,11 @@ def test_any_word_of_a_rule_is_understood_or_a_misuse(text: str) -> None:
 def test_names_that_an_issuer_chose_are_shown_in_part() -> None:
     for caller in (Caller(name="x" * 9999), Caller(certificates=("x" * 9999,))):
         assert len(policy(RULES).decide(caller, Action.PUSH, "a").told) < 300
+
+
+@given(st.binary(max_size=100) | st.text(max_size=100).map(str.encode))
+def test_any_file_is_one_of_rules_or_a_misuse(content: bytes) -> None:
+    with contextlib.suppress(Misuse):
+        access.policy(content)
+    with contextlib.suppress(Misuse):
+        access.policy(b"rules: [" + content + b"]")

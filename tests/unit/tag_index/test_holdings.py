@@ -2,12 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from octopull.kernel.digest import Digest
+from octopull.kernel.errors import NotFound
+from octopull.kernel.names import TagName
 from octopull.oci.manifests import Descriptor, Manifest, MediaType
+from octopull.runtime.tasks import Tasks
+from octopull.services.tag_index.listings import Listings
+from octopull.services.tag_index.repositories import Repositories
 from octopull.services.tag_index.store import Pushed, TagStore
+from octopull.services.tag_index.tag_sources import TagSources
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 IMAGE, INDEX = MediaType.OCI_MANIFEST, MediaType.OCI_INDEX
@@ -92,3 +99,43 @@ def test_what_was_collected_is_held_no_longer(store: TagStore) -> None:
     assert held(store, "a", "x") == ""
     for table in ("pushed_blobs", "foreign_edges"):
         assert store.database.read(f"SELECT * FROM {table}") == []
+
+
+class Everything:
+    """A source that has all there is; ``asked`` counts how often it was asked for it."""
+
+    store, tag_ttl_s = "", 0.0
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def of(self, repository: str) -> "Everything":
+        del repository
+        return self
+
+    async def digest(self, name: TagName) -> Digest:
+        raise NotFound("no tags", tag=str(name))
+
+    async def holds(self, repository: str, manifest: Digest) -> bool:
+        del repository, manifest
+        return True
+
+    async def vouches(self, repository: str, digest: Digest, *, is_manifest: bool) -> bool:
+        del repository, digest, is_manifest
+        self.asked += 1
+        return True
+
+
+async def test_a_source_is_asked_once_and_what_was_deleted_here_is_not_held_by_its_word(
+    store: TagStore,
+) -> None:
+    source = Everything()
+    repositories = Repositories(store, cast("TagSources", source), Listings(Tasks()))
+    for _ in range(2):
+        assert await repositories.held("a", [digest("m")], [digest("x")]) == [
+            digest("m"), digest("x"),
+        ]  # fmt: skip
+    assert source.asked == 2
+    store.deletions.add("a", digest("m"))
+    assert await repositories.held("a", [digest("m")], [digest("x")]) == [digest("x")]
+    assert await repositories.held("b", [digest("m")], []) == [digest("m")]
