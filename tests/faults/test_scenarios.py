@@ -19,8 +19,8 @@ from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import NotFound, Unavailable
 from support import images, toxic
-from support.certificates import asking_for_certificates, showing, upload_of
 from support.chaos.forks import Forks
+from support.client_certificates import asking_for_certificates, showing, upload_of
 from support.images import Image, image
 from support.production import Node, Production, Shape, production
 from support.registry import Registry

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from support.access import shown
-from support.certificates import asking_for_certificates, showing, upload_of
+from support.client_certificates import asking_for_certificates, showing, upload_of
 from support.registry import digest_of
 
 
