@@ -172,7 +172,7 @@ async def _start_all(
                     trackers=[tracker.address], replicas=1, upstreams=upstreams,
                     access=outside.access),
     )  # fmt: skip
-    access = None if outside.access is None else of_agents(outside.access, proxy)
+    access = None if outside.access is None else of_agents(outside.access, proxy, data)
     started = [
         await start(
             run_agent,

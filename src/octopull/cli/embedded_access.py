@@ -33,13 +33,13 @@ def with_key(access: AccessSettings, data: Path) -> AccessSettings:
     return replace(access, token_service=replace(service, key=str(path)))
 
 
-def of_agents(access: AccessSettings, proxy: Listening) -> AccessSettings:
-    """What agents go by: the proxy gives the tokens, and says by which keys they are proven."""
+def of_agents(access: AccessSettings, proxy: Listening, data: Path) -> AccessSettings:
+    """What agents go by: the proxy gives the tokens, and its public key proves them."""
     service = access.token_service
     if service is None or not service.key:
         return access
-    elsewhere = replace(
-        service, key="", keys="", jwks=f"{proxy.url}/token/keys",
-        realm=service.realm or f"{proxy.url}/token",
-    )  # fmt: skip
+    public = data / "token.pub"
+    public.write_bytes(issuing.public(Path(service.key), service.keys))
+    realm = service.realm or f"{proxy.url}/token"
+    elsewhere = replace(service, key="", keys=str(public), realm=realm)
     return replace(access, token_service=elsewhere)

@@ -10,7 +10,7 @@ import msgspec
 
 from octopull.config.access import TokenServiceSettings
 from octopull.kernel.errors import Misuse
-from octopull.security import scopes
+from octopull.security import key_sets, scopes
 from octopull.security.key_sets import Key, KeySet, key_id
 from octopull.security.scopes import Scope
 
@@ -64,6 +64,21 @@ def parse(content: bytes) -> Signer:
         raise Misuse("tokens are signed by a key of P-256 or Ed25519")
     public = private.public_key()
     return Signer(private, algorithm, Key(key_id(public), public))
+
+
+def public(key: Path, others: str) -> bytes:
+    """A JSON Web Key Set of the private key's public half, and of the file ``others`` if named.
+
+    Raises:
+        Misuse: a file can't be read.
+
+    """
+    try:
+        own = KeySet((parse(key.read_bytes()).public,))
+        old = key_sets.parse(Path(others).read_bytes()).keys if others else ()
+    except OSError as error:
+        raise Misuse(f"{error.filename}: {error.strerror}") from error
+    return shown(KeySet((*own.keys, *old)))
 
 
 def shown(keys: KeySet) -> bytes:

@@ -1,5 +1,8 @@
 """Repositories that are not everybody's: who has no right to one gets nothing that is only there."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from aiohttp import web
 
 from octopull.clients.tag_index import TagIndex
@@ -64,10 +67,10 @@ class Private:
                 raise missing(digest)
 
 
+@asynccontextmanager
 async def guarded(
-    app: web.Application, settings: AccessSettings | None, http: Http, tags: TagIndex,
-    service: str, tasks: Tasks,
-) -> Private | None:  # fmt: skip
+    app: web.Application, settings: AccessSettings | None, tags: TagIndex, service: str
+) -> AsyncIterator[Private | None]:
     """Put a door before all routes of ``app``; None without settings: then all is open.
 
     Raises:
@@ -75,10 +78,13 @@ async def guarded(
 
     """
     if settings is None:
-        return None
-    access = await opened(settings, http, service, tasks)
-    door = Door(access, service)
-    app.middlewares.append(door.middleware())
-    if settings.token_service is not None and access.files.signer is not None:
-        TokenService(access, settings.token_service, access.files.signer).add_to(app)
-    return Private(door, tags)
+        yield None
+        return
+    # Issuers are not of the cluster: who vouches for its services does not for them.
+    async with Http() as http, Tasks() as tasks:
+        access = await opened(settings, http, service, tasks)
+        door = Door(access, service)
+        app.middlewares.append(door.middleware())
+        if settings.token_service is not None and access.files.signer is not None:
+            TokenService(access, settings.token_service, access.files.signer).add_to(app)
+        yield Private(door, tags)

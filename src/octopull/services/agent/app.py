@@ -66,15 +66,14 @@ async def run(
             return Introduction(reply.interval_s, peers)
 
         node = PeerNode(config.peer, peer_id(root), PeerKind.AGENT, blobs.find, introduce)
-        async with node:
+        app = application("agent")
+        if upstreams := names_of(config.upstreams):
+            app.middlewares.append(naming(upstreams))
+        if config.admin is not None:
+            app.middlewares.append(apart())
+        async with node, guarded(app, config.access, tags, "agent") as private:
             blobs.attach(node)
-            app = application("agent")
-            if upstreams := names_of(config.upstreams):
-                app.middlewares.append(naming(upstreams))
             last_tags = LastTags(tags, config.stale_tags_s)
-            if config.admin is not None:
-                app.middlewares.append(apart())
-            private = await guarded(app, config.access, http, tags, "agent", tasks)
             Api(blobs, last_tags, node, store, private).add_to(app)
             deletions = Deletions(tags, blobs, config.deletions_s, root / "deletions.json")
             RegistryApi(blobs, tags, last_tags, deletions, private).add_to(app)

@@ -56,14 +56,14 @@ async def run(
             app.middlewares.append(naming(upstreams))
         if config.admin is not None:
             app.middlewares.append(apart())
-        private = await guarded(app, config.access, http, tags, "proxy", tasks)
-        _add_routes(app, origins, tags, config, private)
-        preheats = PreheatClient(http, config.trackers)
-        PrefetchApi(Prefetcher(origins, tags), preheats, upstreams).add_to(app, tasks)
         checks = [origins.ready, tags.ready]
-        async with serve(app, "proxy", config.listen, checks, config.admin) as listening:
-            started(listening)
-            await stop.wait()
+        async with guarded(app, config.access, tags, "proxy") as private:
+            _add_routes(app, origins, tags, config, private)
+            preheats = PreheatClient(http, config.trackers)
+            PrefetchApi(Prefetcher(origins, tags), preheats, upstreams).add_to(app, tasks)
+            async with serve(app, "proxy", config.listen, checks, config.admin) as listening:
+                started(listening)
+                await stop.wait()
 
 
 def _add_routes(
