@@ -80,6 +80,8 @@ async def test_who_is_not_logged_in_is_asked_to_and_wrong_passwords_are_told(
             assert (answer.status, answer.code) == (401, "UNAUTHORIZED")
             assert answer.headers["WWW-Authenticate"] == 'Basic realm="octopull"'
             assert answer.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
+        empty = await people.showing("Basic Og==", at)("GET", "/v2/team/app/manifests/v1")
+        assert (empty.status, empty.code) == (401, "UNAUTHORIZED"), "as skopeo sends it"
         for header in (basic("alice", "wrong"), basic("mallory", "x"), "Bearer x", "Basic x"):
             answer = await people.showing(header, at)("GET", "/v2/team/app/manifests/v1")
             assert (answer.status, answer.code) == (401, "UNAUTHORIZED"), header

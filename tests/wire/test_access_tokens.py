@@ -242,7 +242,8 @@ async def test_an_agent_needs_neither_rules_nor_users_where_tokens_decide(
     service = TokenServiceSettings(service=SERVICE, realm=realm, jwks=f"{realm}/keys")
     config = AgentConfig(
         data=str(tmp_path / "agent"), trackers=[cluster.tracker.address],
-        tag_indexes=[cluster.tag_index.address], access=AccessSettings(token_service=service),
+        tag_indexes=[cluster.tag_index.address],
+        access=AccessSettings(token_service=service, tokens=str(tmp_path / "access/tokens.yaml")),
     )  # fmt: skip
     async with started(run, config) as agent:
         path = "/v2/team/app/manifests/v1"
@@ -254,6 +255,12 @@ async def test_an_agent_needs_neither_rules_nor_users_where_tokens_decide(
         answer = await Registry(session, agent.address)("GET", path, **shown("bob"))
         assert answer.status == 401
         assert demanded(answer)["error_description"] == "no passwords are taken here, only tokens"
+        kept = {"Authorization": f"Bearer {TOKEN}"}
+        answer = await Registry(session, agent.address)("GET", path, **kept)
+        assert (answer.status, answer.code) == (401, "DENIED")
+        assert demanded(answer)["error_description"].endswith(
+            "only a token of the token service grants it"
+        )
 
 
 async def test_a_key_that_left_still_proves_what_it_signed_if_it_is_kept_beside(

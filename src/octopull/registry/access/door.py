@@ -10,7 +10,6 @@ from octopull.oci.challenges import Challenge
 from octopull.oci.errors import OciCode, exact
 from octopull.registry.access.access import Access
 from octopull.registry.access.rights import Asked, Need, Place, asked
-from octopull.security import scopes
 from octopull.security.callers import NOBODY, Caller
 from octopull.security.policy import EVERYTHING, Action
 from octopull.security.scopes import Scope
@@ -68,7 +67,7 @@ class Door:
         action = about.needs[0].action if about.needs else Action.PULL
         try:
             caller = await self.access.authentication.caller(request)
-            self._decide(about, caller)
+            self._decide(about, caller, shown="Authorization" in request.headers)
         except Unauthenticated as fault:
             self._count(action, "asked")
             raise self._challenging(request, about, fault) from fault
@@ -78,7 +77,7 @@ class Door:
         self._count(action, "allowed")
         request[_CALLER] = caller
 
-    def _decide(self, about: Asked, caller: Caller) -> None:
+    def _decide(self, about: Asked, caller: Caller, *, shown: bool) -> None:
         if about.place is Place.PRESENCE:
             # A client that is not asked here never shows what it has, whatever comes after.
             if not caller.known and caller.grants is None:
@@ -86,15 +85,17 @@ class Door:
             return
         for need in about.needs:
             decision = self.access.decide(caller, need)
-            if decision.allowed:
-                continue
-            if caller.grants is not None:
-                raise exact(
-                    Unauthenticated(decision.told, error="insufficient_scope"), OciCode.DENIED
-                )
-            if not caller.known:
-                raise Unauthenticated(decision.told)
-            raise Denied(decision.told)
+            if not decision.allowed:
+                raise self._refusal(caller, decision.told, shown=shown)
+
+    def _refusal(self, caller: Caller, told: str, *, shown: bool) -> Fault:
+        """Another proof is asked for where it may help: a token, or a login beside a certificate."""
+        if caller.grants is None:
+            if not (shown and caller.known):
+                return Unauthenticated(told)
+            if self.access.files.policy is not None:
+                return Denied(told)
+        return exact(Unauthenticated(told, error="insufficient_scope"), OciCode.DENIED)
 
     def _challenging(self, request: web.Request, about: Asked, fault: Unauthenticated) -> Fault:
         service = self.access.settings.token_service
@@ -120,4 +121,4 @@ class Door:
 def _all_of(wanted: list[Scope]) -> Scope:
     """One scope of all the actions, which are about one repository."""
     actions = dict.fromkeys(action for one in wanted for action in one.actions)
-    return scopes.Scope(wanted[0].kind, wanted[0].name, tuple(actions))
+    return Scope(wanted[0].kind, wanted[0].name, tuple(actions))
