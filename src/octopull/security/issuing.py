@@ -49,12 +49,13 @@ def parse(content: bytes) -> Signer:
         Misuse: it is none that signs tokens here.
 
     """
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
     try:
         private = serialization.load_pem_private_key(content, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise Misuse("no private key in PEM without a password") from error
     if isinstance(private, ed25519.Ed25519PrivateKey):
         algorithm = "EdDSA"

@@ -81,6 +81,7 @@ def _of_json(content: bytes) -> list[Key]:
 
 
 def _of_pem(content: bytes) -> list[Key]:
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.x509 import load_pem_x509_certificate
 
@@ -93,7 +94,7 @@ def _of_pem(content: bytes) -> list[Key]:
                 public = serialization.load_pem_public_key(match[0])
             else:
                 continue
-        except ValueError as error:
+        except (ValueError, UnsupportedAlgorithm) as error:
             raise Misuse("a PEM block can't be read") from error
         found.append(Key(key_id(public), public))
     return found

@@ -10,8 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import yaml
-
 from octopull.config import load
 from octopull.kernel.errors import Misuse
 from octopull.security.callers import Caller
@@ -77,9 +75,10 @@ def parse(content: bytes) -> StaticTokens:
     if len(content) > load.FILE_BYTES_MAX:
         raise Misuse("too long", bytes_max=load.FILE_BYTES_MAX)
     try:
-        document = yaml.safe_load(content)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise Misuse("no YAML") from error
+        document = load.parse(content.decode(), "")
+    except (Misuse, UnicodeDecodeError):
+        # Not chained: the parser's message may quote the file.
+        raise Misuse("no YAML, or it does not begin with 'tokens:'") from None
     found = load.load(_File, SECTION, {SECTION: document}, {}).tokens
     by_hash = {one.sha256: one for one in found}
     if len(by_hash) != len(found):

@@ -178,6 +178,14 @@ def test_a_key_that_is_named_is_the_only_one_tried() -> None:
     assert found.named("") == list(found.keys)
 
 
+def test_a_key_of_a_kind_that_is_not_known_is_refused() -> None:
+    lines = pem(KEY.public).decode().splitlines()
+    # Of the identifier of elliptic curves, the last number is another.
+    lines[1] = lines[1].replace("KoZIzj0CAQ", "KoZIzj0CJQ")
+    with pytest.raises(Misuse, match="can't be read"):
+        key_sets.parse("\n".join(lines).encode())
+
+
 @given(st.binary(max_size=200) | json_values.map(lambda one: json.dumps({"keys": [one]}).encode()))
 def test_any_bytes_are_keys_or_a_misuse(content: bytes) -> None:
     for one in (content, b"-----BEGIN PUBLIC KEY-----" + content + b"-----END PUBLIC KEY-----"):

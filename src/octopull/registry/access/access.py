@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-import yaml
-
 from octopull.config import load
 from octopull.config.access import AccessSettings, IssuerSettings
 from octopull.config.policy import PolicySettings
@@ -150,9 +148,9 @@ def policy(content: bytes) -> Policy:
     if len(content) > load.FILE_BYTES_MAX:
         raise Misuse("too long", bytes_max=load.FILE_BYTES_MAX)
     try:
-        document = yaml.safe_load(content)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise Misuse("no YAML") from error
+        document = load.parse(content.decode(), "no rules")
+    except UnicodeDecodeError as error:
+        raise Misuse("no text in UTF-8") from error
     return Policy(load.load(PolicySettings, SECTION, {SECTION: document}, {}))
 
 

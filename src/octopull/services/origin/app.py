@@ -35,6 +35,7 @@ from octopull.services.origin.repair import Repair
 from octopull.services.origin.ring import Ring
 from octopull.services.origin.scrub import Scrub
 from octopull.services.origin.sources import Sources
+from octopull.services.origin.strays import Strays
 from octopull.services.origin.uploads import Taker
 from octopull.services.origin.write_back import WriteBack
 from octopull.services.origin.write_back_api import WriteBackApi
@@ -89,8 +90,7 @@ async def run(
         TaskQueue(root / "write-back.sqlite") as queue,
         Tasks() as tasks,
     ):
-        name = config.name or f"{config.listen.host}:{config.listen.port}"
-        ring = Ring(config.origins or [name], name, config.replicas, config.weights)
+        ring = _ring(config)
         copies = Copies(http, store, ring)
         sources = Sources(
             {one: upstream_blobs(upstream) for one, upstream in upstreams.items()}, backends.of
@@ -106,6 +106,7 @@ async def run(
         repair = Repair(http, store, taker, ring, inventory, write_back, config.repair)
         for title, work in {
             "repair": repair.run(),
+            "clear strays": Strays(http, store, ring, queue, config.repair).run(),
             "scrub": _scrub(config, store, seeds, repair).run(),
             "evict": Caching(store, leaving, config.cache).run(),
             "expire uploads": _expire(uploads, config.upload_idle_s),
@@ -113,12 +114,17 @@ async def run(
             tasks.start(work, title)
         apis: list[Routes] = [
             Api(store, taker, ring, copies, refresh, write_back, node), inventory,
-            CollectionApi(store, books, leaving, write_back), RefreshApi(refresh),
+            CollectionApi(store, books, copies, leaving, write_back), RefreshApi(refresh),
             WriteBackApi(write_back),
         ]  # fmt: skip
         async with node:
             await _serve(apis, node, config.listen, started, stop)
             seeds.close_all()
+
+
+def _ring(config: OriginConfig) -> Ring:
+    name = config.name or f"{config.listen.host}:{config.listen.port}"
+    return Ring(config.origins or [name], name, config.replicas, config.weights)
 
 
 async def _serve(
