@@ -25,7 +25,7 @@ from octopull.placement.sharing import ERRANDS_MAX, HEARD_OF_SWARM_MAX, Batch, E
 from octopull.services.tracker import redis_link
 from octopull.services.tracker.redis_link import RedisLink
 from octopull.services.tracker.redis_peers import RETRY_S, RedisPeers, opened_redis
-from support.certificates import certificate
+from support.self_signed import certificate
 from support.servers.redis import RedisServer, redis
 from support.waiting import until
 

@@ -22,8 +22,8 @@ from octopull.kernel.errors import Misuse
 from octopull.security.tls import server_context
 from octopull.storage.disk import DiskStore
 from octopull.storage.uploads import Uploads
-from support.certificates import certificate
 from support.cluster import content
+from support.self_signed import certificate
 
 SIZE = 9_000_001
 
