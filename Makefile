@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients-installed servers-installed demo test check sim clients clients-large golden conformance faults fuzz audit format bench-dataplane bench-bounds bench-backends bench-failover bench-repair bench-replication bench-slowloris bench-swarm
+.PHONY: help setup clients-installed servers-installed demo test check sim clients clients-large golden conformance access-table faults fuzz audit format bench-dataplane bench-bounds bench-backends bench-failover bench-repair bench-replication bench-slowloris bench-swarm
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s'|'
@@ -54,6 +54,9 @@ golden: setup clients-installed ## record anew what real clients ask and are tol
 conformance: setup ## the registry API against the specification's every requirement; writes docs/conformance.md
 	$(RUN)/pytest tests/conformance
 	PYTHONPATH=tests $(RUN)/python -m conformance.table
+
+access-table: setup ## ask every endpoint as every kind of caller; writes docs/access-table.md
+	PYTHONPATH=tests $(RUN)/python -m support.access_table
 
 faults: setup clients-installed ## killed processes and damaged disks alone; as root, chaos by a seed: ARGS="--seed 7"
 	$(if $(ARGS),PYTHONPATH=bench:tests $(RUN)/python -m support.chaos $(ARGS),$(RUN)/pytest tests/faults)

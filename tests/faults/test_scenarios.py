@@ -20,6 +20,7 @@ from octopull.kernel.digest import Digest
 from octopull.kernel.errors import NotFound, Unavailable
 from support import images, toxic
 from support.chaos.forks import Forks
+from support.client_certificates import asking_for_certificates, showing, upload_of
 from support.images import Image, image
 from support.production import Node, Production, Shape, production
 from support.registry import Registry
@@ -225,3 +226,13 @@ async def test_with_the_backend_and_one_of_each_service_away_images_flow(
         await pull(session, cluster.agents[1], "new", new)
         await cluster.start(cluster.agents[0])
         await pull(session, cluster.agents[0], "new", new)
+
+
+async def test_an_upload_without_a_client_certificate_is_refused(tmp_path: Path) -> None:
+    async with asking_for_certificates(tmp_path) as url:
+        for name, status in (("", 401), ("known", 201)):
+            async with (
+                showing(tmp_path, name) as client,
+                client.post(upload_of(url, b"blob"), data=b"blob") as answer,
+            ):
+                assert answer.status == status

@@ -3,11 +3,14 @@ fault that is. Anything else is a defect.
 """
 
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from octopull.blob.hashing import LeafHasher
 from octopull.blob.metainfo import Growing, Metainfo, describe
@@ -19,8 +22,10 @@ from octopull.cli.mirrors import toml
 from octopull.cli.mirrors.names import Agent
 from octopull.clients.questions import read_digests
 from octopull.clients.starts import read_request
+from octopull.clients.tag_index import Asked
 from octopull.clients.tracker import AnnounceRequest, SwarmStatus
 from octopull.config import load
+from octopull.config.access import TokenServiceSettings
 from octopull.config.replication import RulesSettings
 from octopull.config.services import AgentConfig, OriginConfig, ProxyConfig
 from octopull.consensus.messages import Append, Appended, Entry, Greeting, Joins, VoteAsked
@@ -34,7 +39,22 @@ from octopull.oci.listing import Page
 from octopull.oci.ranges import parse_content_range, parse_range
 from octopull.placement import labels
 from octopull.placement.heartbeats import Heartbeat, Preheat, Progress, State
+from octopull.registry.access import access
 from octopull.runtime.bandwidth import Rate
+from octopull.security import (
+    callers,
+    credentials,
+    htpasswd,
+    issuing,
+    key_sets,
+    scopes,
+    signed_tokens,
+    static_tokens,
+)  # fmt: skip
+from octopull.security.globs import Glob
+from octopull.security.key_sets import KeySet
+from octopull.security.scopes import Scope
+from octopull.security.signed_tokens import Demands
 from octopull.services.proxy import prefetch_api
 from octopull.services.tag_index import outbox, statements
 from octopull.services.tracker.api import read_announce
@@ -138,6 +158,21 @@ def _rules(given: str) -> None:
     load.load(RulesSettings, "rules", {"rules": load.parse(given, "the file")}, {})
 
 
+def _pattern(given: str) -> None:
+    pattern, _, name = given.partition("\0")
+    Glob(pattern).matches(name)
+
+
+def _grants(data: bytes) -> None:
+    scopes.granted(documents.read(msgspec.json.decode, data, "a claim"))
+
+
+def _signed(given: str) -> None:
+    token = signed_tokens.read(given)
+    claims = signed_tokens.prove(token, SIGNER_KEYS.named(token.key_id), Demands.of(SERVICE))
+    signed_tokens.bearer(claims)
+
+
 def json(document: object) -> bytes:
     """A seed."""
     return msgspec.json.encode(document)
@@ -198,6 +233,26 @@ remotes: [{name: west, url: "https://west.example", streams: 4}]
 rules: [{match: "team/.*", remotes: [west], deletes: true}]
 """
 
+POLICY = b"""
+groups: {g: ["user:a"]}
+rules: [{who: [known, "group:g"], repositories: ["a/**"], actions: [pull], effect: deny}]
+"""
+TOKENS = b"tokens: [{name: ci, sha256: '" + b"0" * 64 + b"', groups: [g], expires: '2099-01-01'}]"
+SIGNER = issuing.parse(
+    ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+)
+SIGNER_KEYS = KeySet((SIGNER.public,))
+JWKS = issuing.shown(SIGNER_KEYS)
+PEM = SIGNER.public.public.public_bytes(
+    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+)
+SERVICE = TokenServiceSettings(key="key", lifetime_s=3600)
+TOKEN = SIGNER.token(SERVICE, "a", (Scope("repository", "a", ("pull",)),), time.time())
+
 TARGETS: dict[str, Target] = {
     "peer frames": Target(_frames, (b"".join(map(encode, SAID)), *map(encode, SAID))),
     "metainfo": Target(there_and_back(Metainfo.decode, Metainfo.encode), (METAINFO.encode(),)),
@@ -252,6 +307,20 @@ TARGETS: dict[str, Target] = {
         (CONFIGURATION, b"{a: 2001-12-14t21:59:43.10, b: 0b11, c: 190:20:30}"),
     ),
     "rules": Target(text(_rules), (RULES,)),
+    "rules of access": Target(access.policy, (POLICY,)),
+    "who": Target(text(callers.parse), (b"claim:idp:sub=a*", b"group:x", b"anyone")),
+    "pattern": Target(text(_pattern), (b"a/**/b*\0a/x/b1", b"*\0a")),
+    "users": Target(htpasswd.parse, (b"# users\na:$2y$05$" + b"x" * 53,)),
+    "kept tokens": Target(static_tokens.parse, (TOKENS,)),
+    "authorization": Target(text(credentials.parse), (b"Basic YTpi", b"Bearer abc.def_g-h==")),
+    "scopes": Target(
+        text(lambda given: scopes.parse(map(str, scopes.parse([given])))),
+        (b"repository(plugin):a/b:pull,push registry:catalog:*",),
+    ),
+    "grants": Target(_grants, (json([{"type": "repository", "name": "a", "actions": ["pull"]}]),)),
+    "signed token": Target(text(_signed), (TOKEN.encode(),)),
+    "keys": Target(key_sets.parse, (JWKS, PEM)),
+    "digests held": Target(_json_reader(Asked), (json(Asked(manifests=[str(DIGEST)])),)),
     "mirror settings": Target(text(toml.parse), (b'[host."http://127.0.0.1:5000"]\nx = ["a"]',)),
     "agent's address": Target(text(Agent.parse), (b"https://127.0.0.1:5000", b"[::1]:80")),
 }

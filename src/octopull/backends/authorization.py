@@ -194,7 +194,7 @@ class Authorization:
         return f"Bearer {token}", min(max(answer.expires_in, 0.0), LIFE_S_MAX)
 
     def _wrong(self) -> Unavailable:
-        return Unavailable(f"{self._place.name} refuses this cluster's credentials")
+        return Unavailable(f"{self._place.name} refuses this cluster's credentials", wrong=True)
 
 
 def scope_of(told: str, repository: str, purpose: Purpose) -> str:

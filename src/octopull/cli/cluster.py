@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from octopull.cli.embedded_access import of_agents, with_key
 from octopull.cli.serve import Run
+from octopull.config.access import AccessSettings
 from octopull.config.backends import TAG_SCHEMES, BackendSettings, TagBackendSettings
 from octopull.config.replication import ReplicationSettings
 from octopull.config.services import (
@@ -75,6 +77,7 @@ class Outside:
     upstreams: list[UpstreamSettings]
     backends: list[BackendSettings]
     replication: ReplicationSettings
+    access: AccessSettings | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +128,14 @@ def tags_beside(backend: BackendSettings) -> list[TagBackendSettings]:
 async def running(
     data: Path, agents: int, ports: Ports, upstreams: Sequence[UpstreamSettings] = (),
     backend: BackendSettings | None = None, replication: ReplicationSettings = UNREPLICATED,
-    certificates: "OwnCertificates | None" = None,
+    access: AccessSettings | None = None, certificates: "OwnCertificates | None" = None,
 ) -> AsyncIterator[Cluster]:  # fmt: skip
     """A whole cluster with its data under ``data``, until the block ends.
 
     The images of ``upstreams`` are fetched when they are asked for; blobs and tags are written to
     ``backend``, and read from there if this cluster lacks them. What is pushed goes to other
-    clusters as ``replication`` says. With ``certificates`` all of it speaks TLS.
+    clusters as ``replication`` says. Who may do what is as ``access`` says; where that has a token
+    service without a key, one is made. With ``certificates`` all of it speaks TLS.
 
     Raises:
         Unavailable: an address is taken, or the data folder can't be had.
@@ -149,7 +153,9 @@ async def running(
             return await ready
 
         try:
-            outside = Outside(list(upstreams), [] if backend is None else [backend], replication)
+            backends = [] if backend is None else [backend]
+            asked = None if access is None else with_key(access, data)
+            outside = Outside(list(upstreams), backends, replication, asked)
             speaking = Speaking(certificates)
             yield await _start_all(start, data, agents, ports, outside, speaking)
         finally:
@@ -196,8 +202,9 @@ async def _start_all(
         ProxyConfig(origins=origins, tag_indexes=[tag_index.address],
                     listen=speaking.outside(ports.at(0), Role.PROXY),
                     trackers=[tracker.address], replicas=1, upstreams=upstreams,
-                    tls=speaking.of(Role.PROXY)),
+                    tls=speaking.of(Role.PROXY), access=outside.access),
     )  # fmt: skip
+    access = None if outside.access is None else of_agents(outside.access, proxy, data)
     started = [
         await start(
             run_agent,
@@ -212,6 +219,7 @@ async def _start_all(
                 peer=ports.peer_at(200 + number),
                 upstreams=upstreams,
                 tls=speaking.of(Role.AGENT),
+                access=access,
             ),
         )
         for number in range(1, agents + 1)

@@ -6,13 +6,14 @@ from octopull.cli.cluster import Cluster, tags_beside
 from octopull.config.backends import BackendSettings
 
 PLAIN = (
-    "All of it speaks in clear, to whoever asks: --tls encrypts everything, and lets in none but "
-    "its own services."
+    "WARNING: all of it speaks in clear: --tls encrypts everything, and has services let in none but "
+    "each other."
 )
+OPEN = "WARNING: whoever reaches these ports may push, pull and delete: see --access."
 
 
-def guide(cluster: Cluster, data: Path, backend: BackendSettings | None) -> str:
-    """What a user can do now, with lines to copy."""
+def guide(cluster: Cluster, data: Path, backend: BackendSettings | None, *, is_open: bool) -> str:
+    """What a user can do now, with lines to copy; ``is_open``: nobody need log in."""
     rows = [
         ("proxy (push)", cluster.proxy),
         ("tag index", cluster.tag_index),
@@ -29,6 +30,8 @@ def guide(cluster: Cluster, data: Path, backend: BackendSettings | None) -> str:
         lines += [f"{kept} {backend.url}."]
     if cluster.certificates is None:
         lines += [PLAIN]
+    login = f"Callers log in first, as by: docker login {cluster.proxy.address}"
+    lines += [OPEN if is_open else login]
     return "\n".join(lines)
 
 

@@ -9,8 +9,8 @@ import click
 from octopull.kernel.errors import Fault
 
 VERBS = (
-    "agent", "certs", "gc", "origin", "preheat", "proxy", "pull", "push", "replay", "replicate",
-    "sim", "status", "tag-index", "tracker", "up",
+    "agent", "certs", "gc", "origin", "policy", "preheat", "proxy", "pull", "push", "replay",
+    "replicate", "sim", "status", "tag-index", "tracker", "up",
 )  # fmt: skip
 """Each is a module of this package, and the command of that name in it."""
 
@@ -23,6 +23,8 @@ Examples:
   octopull certs init                          an authority, for TLS among all services
   octopull --tls certs/operator-alice.pem status  of a cluster that speaks it
   octopull gc --dry-run                        what no manifest refers to
+  octopull policy check alice push team/app --policy policy.yaml
+                                               whether she may, and why
   octopull replicate --reconcile eu            another cluster as this one is
   octopull agent --config agent.yaml           one service of a real cluster
   octopull sim --hosts 1000                    a swarm on virtual time

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from octopull.backends.authorization import Purpose
 from octopull.cli.calling import calling
+from octopull.cli.credentials import credentials_option
 from octopull.cli.layout import NAME, Layout, LayoutEntry
 from octopull.cli.progress import Transfers, transfers
 from octopull.clients.registry import Registry
@@ -25,17 +27,19 @@ CHUNK_BYTES = 1024 * 1024
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--from", "agent", default="http://127.0.0.1:5101", show_default=True,
               help="The agent (or any registry).")  # fmt: skip
-def pull(name: str, folder: Path, agent: str) -> None:
+@credentials_option
+def pull(name: str, folder: Path, agent: str, credentials: str) -> None:
     """Pull NAME (repository:tag) into FOLDER as an OCI layout; a broken pull is resumed."""
-    digest = asyncio.run(_pull(TagName.parse(name), folder, agent))
+    digest = asyncio.run(_pull(TagName.parse(name), folder, agent, credentials))
     click.echo(f"{name}@{digest}")
 
 
-async def _pull(name: TagName, folder: Path, agent: str) -> Digest:
+async def _pull(name: TagName, folder: Path, agent: str, credentials: str) -> Digest:
     layout = Layout(folder)
     with transfers() as progress:
         async with calling() as http:
-            puller = _Puller(layout, Registry(http, agent, name.repository), progress)
+            registry = Registry(http, agent, name.repository, Purpose.PULL, credentials)
+            puller = _Puller(layout, registry, progress)
             digest, media_type, size = await puller.manifest(name.tag)
     layout.seal(LayoutEntry(media_type, str(digest), size, {NAME: name.tag}))
     return digest

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from octopull.backends.authorization import Purpose
 from octopull.cli.calling import calling
+from octopull.cli.credentials import credentials_option
 from octopull.cli.layout import Layout, opened
 from octopull.cli.progress import Transfers, transfers
 from octopull.clients.registry import Registry
@@ -25,16 +27,18 @@ CHUNK_BYTES = 1024 * 1024
 @click.argument("name")
 @click.option("--to", "proxy", default="http://127.0.0.1:5000", show_default=True,
               help="The proxy (or any registry).")  # fmt: skip
-def push(image: Path, name: str, proxy: str) -> None:
+@credentials_option
+def push(image: Path, name: str, proxy: str, credentials: str) -> None:
     """Push IMAGE, an OCI layout folder or a tar of one, as NAME (repository:tag)."""
-    digest = asyncio.run(_push(image, TagName.parse(name), proxy))
+    digest = asyncio.run(_push(image, TagName.parse(name), proxy, credentials))
     click.echo(f"{name}@{digest}")
 
 
-async def _push(image: Path, name: TagName, proxy: str) -> Digest:
+async def _push(image: Path, name: TagName, proxy: str, credentials: str) -> Digest:
     with opened(image) as layout, transfers() as progress:
         async with calling() as http:
-            pusher = _Pusher(layout, Registry(http, proxy, name.repository), progress)
+            registry = Registry(http, proxy, name.repository, Purpose.PUSH, credentials)
+            pusher = _Pusher(layout, registry, progress)
             top = Digest.parse(layout.top(name.tag).digest)
             # A registry names what is pushed by tag by its SHA-256.
             other = [] if top.algorithm is Algorithm.SHA256 else [str(top)]

@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from octopull.config import load
+from octopull.config.services import LOOPBACK, Listen
+from octopull.config.tls import Clients
 from octopull.http.serving import Listening
 from octopull.observability import logs
 from octopull.observability.logs import LogFormat
@@ -35,6 +37,21 @@ def stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked, number)
     return stop
+
+
+def warn_of_open_doors(name: str, config: object) -> None:
+    """Say once, loudly, that whoever comes may do as they like, where nothing else was set."""
+    log, admin = logs.get(name), getattr(config, "admin", None)
+    if getattr(config, "access", config) is None:
+        log.warning("access.open", reason=f"whoever reaches {name} may use it: set {name}.access")
+    if isinstance(admin, Listen) and not _is_guarded(admin):
+        log.warning("admin.open", reason="whoever reaches the admin port may use it",
+                    host=admin.host)  # fmt: skip
+
+
+def _is_guarded(admin: Listen) -> bool:
+    shown = admin.tls is not None and admin.tls.clients is Clients.REQUIRED
+    return shown or admin.host in {LOOPBACK, "::1", "localhost"}
 
 
 async def _serve(run: Run, config: object) -> None:
@@ -74,6 +91,7 @@ def service(
         config = load.load(shape, section, load.read(path), os.environ)
         if config.tls is None:
             logs.get(section).warning("tls.absent", warning=PLAIN)
+        warn_of_open_doors(section, config)
         asyncio.run(_serve(run, config))
 
     epilog = f"""Example: octopull {name} --config {section}.yaml

@@ -11,13 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from octopull.backends.authorization import Purpose
 from octopull.cli import ready_file, replicate
 from octopull.cli.calling import calling
+from octopull.cli.credentials import credentials_option
 from octopull.clients import replication
 from octopull.clients.membership import members_of
+from octopull.clients.registry_login import RegistryLogin
 from octopull.clients.write_back import progress
 from octopull.http.client import Http
-from octopull.kernel.errors import Fault, NotFound
+from octopull.kernel.errors import Fault, NotFound, Unauthenticated
 from octopull.kernel.units import show_size
 
 WRITERS = {"origin", "tag index"}
@@ -32,10 +35,11 @@ WRITERS = {"origin", "tag index"}
               help="host:port; may be given several times.")  # fmt: skip
 @click.option("--cluster", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="A file written by 'up --ready-file'; says where everything is.")  # fmt: skip
+@credentials_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def status(
     proxy: str, agents: tuple[str, ...], origins: tuple[str, ...], tag_indexes: tuple[str, ...],
-    cluster: Path | None, as_json: bool,  # noqa: FBT001 - a flag of the command line
+    cluster: Path | None, credentials: str, as_json: bool,  # noqa: FBT001 - a flag of the command line
 ) -> None:  # fmt: skip
     """Say which services answer, whom they find down, what the agents hold, fetch, and have from whom, and what has
     yet to reach which backend or remote.
@@ -48,7 +52,7 @@ def status(
     ]
     if cluster is not None:
         places = ready_file.read(cluster, _places)
-    rows = asyncio.run(_ask_all(places))
+    rows = asyncio.run(_ask_all(places, credentials))
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
@@ -67,12 +71,14 @@ def _places(found: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-async def _ask_all(places: list[tuple[str, str]]) -> list[dict[str, Any]]:
+async def _ask_all(places: list[tuple[str, str]], credentials: str) -> list[dict[str, Any]]:
     async with calling() as http:
-        return list(await asyncio.gather(*(_ask(http, kind, at) for kind, at in places)))
+        return list(
+            await asyncio.gather(*(_ask(http, kind, at, credentials) for kind, at in places))
+        )
 
 
-async def _ask(http: Http, kind: str, address: str) -> dict[str, Any]:
+async def _ask(http: Http, kind: str, address: str, credentials: str) -> dict[str, Any]:
     row: dict[str, Any] = {
         "service": kind, "address": address, "lacking": "", "agent": None, "write_back": None,
         "replication": None, "down": [],
@@ -82,7 +88,7 @@ async def _ask(http: Http, kind: str, address: str) -> dict[str, Any]:
     try:
         await http.call("GET", f"http://{address}/readiness", timeout_s=5)
         if kind == "agent":
-            row["agent"] = await http.json("GET", f"http://{address}/status", dict[str, Any])
+            row["agent"] = await _of_agent(http, f"http://{address}", credentials)
         if kind in WRITERS:
             row["write_back"] = await _unwritten(http, address)
         if kind == "tag index":
@@ -99,6 +105,19 @@ async def _down(http: Http, address: str) -> list[str]:
     except Fault:
         return []
     return sorted({one.host for members in told.values() for one in members if not one.up})
+
+
+async def _of_agent(http: Http, agent: str, credentials: str) -> dict[str, Any]:
+    """What an agent does, which some tell to administrators alone."""
+    url = f"{agent}/status"
+    try:
+        return await http.json("GET", url, dict[str, Any])
+    except Unauthenticated as refusal:
+        login = RegistryLogin(http, agent, credentials)
+        proof = await login.prove(refusal, "", Purpose.PULL, {})
+    reply = await http.call("GET", url, headers=proof)
+    found: dict[str, Any] = json.loads(reply.body)
+    return found
 
 
 async def _unwritten(http: Http, address: str) -> dict[str, Any] | None:

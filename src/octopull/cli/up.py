@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from octopull.cli import embedded_access
 from octopull.cli.cluster import AGENTS_MAX, Cluster, Ports, running
 from octopull.cli.guide import guide
 from octopull.cli.serve import stop_on_signals
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 EPILOG = """Examples: octopull up --agents 3 --data ./octopull-data;
 octopull up --upstream docker.io=https://registry-1.docker.io;
 octopull up --backend file:///srv/images;
-octopull up --replication rules.yaml; octopull up --tls;
+octopull up --replication rules.yaml; octopull up --access access.yaml; octopull up --tls;
 octopull up --backend s3://bucket/images --backend-option region=eu-west-1 --credentials s3.env"""
 
 
@@ -59,22 +60,26 @@ octopull up --backend s3://bucket/images --backend-option region=eu-west-1 --cre
 @click.option("--tls", "secure", is_flag=True,
               help="Speak TLS, by an authority and certificates that are made in the data folder "
                    "(docs/tls.md).")  # fmt: skip
+@click.option("--access", "access", default=None,
+              type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="A file whose section 'access' says who may do what (docs/access.md).")  # fmt: skip
 @click.option("--log-level", default="warning", show_default=True,
               type=click.Choice(["debug", "info", "warning", "error"]))  # fmt: skip
 def up(
     agents: int, data: Path, port_base: int, host: str, ready_file: Path | None,
     upstreams: tuple[str, ...], upstream_credentials: str, backend: str,
-    backend_options: tuple[str, ...], credentials: str, rules: str, log_level: str,
-    *, secure: bool,
+    backend_options: tuple[str, ...], credentials: str, rules: str, access: Path | None,
+    log_level: str, *, secure: bool,
 ) -> None:  # fmt: skip
     """Run a whole cluster on this machine: proxy, tag index, tracker, origin and agents."""
     logs.configure(log_level, LogFormat.TEXT)
     store = _backend(backend, backend_options, credentials)
     cluster = running(
         data, agents, Ports(port_base, host), _upstreams(upstreams, upstream_credentials), store,
-        ReplicationSettings(rules=rules), certificates=_certificates(data, host) if secure else None,
+        ReplicationSettings(rules=rules), None if access is None else embedded_access.read(access),
+        _certificates(data, host) if secure else None,
     )  # fmt: skip
-    asyncio.run(_up(cluster, data, ready_file, store))
+    asyncio.run(_up(cluster, data, ready_file, store, is_open=access is None))
 
 
 def _certificates(data: Path, host: str) -> "OwnCertificates":
@@ -116,7 +121,7 @@ def _backend(url: str, options: Sequence[str], credentials: str) -> BackendSetti
 
 async def _up(
     starting: AbstractAsyncContextManager[Cluster], data: Path, ready_file: Path | None,
-    backend: BackendSettings | None,
+    backend: BackendSettings | None, *, is_open: bool,
 ) -> None:  # fmt: skip
     raise_file_limit()
     stop = stop_on_signals()
@@ -126,7 +131,7 @@ async def _up(
             document = {"pid": os.getpid(), **cluster.document()}
             partial.write_text(json.dumps(document, indent=2))
             partial.replace(ready_file)
-        click.echo(guide(cluster, data, backend))
+        click.echo(guide(cluster, data, backend, is_open=is_open))
         await stop.wait()
         click.echo("stopping ...")
     click.echo(f"stopped; data stays in {data}")

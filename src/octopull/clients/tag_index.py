@@ -38,6 +38,9 @@ OPERATION_HEADER = "Octopull-Operation"
 SILENCE_S = 120.0
 """The index gives up asking an upstream before that."""
 
+HELD_MAX = 1000
+"""Digests in one question of what a repository holds."""
+
 DELETED, RESTORED, COLLECTED = "deleted", "restored", "collected"
 
 
@@ -48,6 +51,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     repository: str
     digest: str
     state: str
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """Digests of which it is to be said whether a repository holds them."""
+
+    manifests: list[str] = []
+    blobs: list[str] = []
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,9 +183,47 @@ class TagIndex:
         reply = await self._change("DELETE", f"{path}{_since(moved_at)}")
         return KEPT_HEADER not in reply.headers
 
-    async def blob_pushed(self, repository: str, digest: Digest) -> None:
-        """A blob exists in ``repository``, even if it was deleted there before."""
-        await self._change("PUT", _content(repository, "blobs", digest))
+    async def held(
+        self, repository: str, *, manifests: Sequence[Digest] = (), blobs: Sequence[Digest] = ()
+    ) -> set[Digest]:
+        """Those that ``repository`` surely holds: ``manifests`` as such, ``blobs`` as whatever.
+
+        Unlike ``holds``, which is in doubt for upstreams' and stores' repositories.
+
+        Raises:
+            UpstreamFailed: an upstream would have to be asked, and can't be.
+
+        """
+        found: set[Digest] = set()
+        every = [(True, one) for one in manifests] + [(False, one) for one in blobs]
+        for start in range(0, len(every), HELD_MAX):
+            some = every[start : start + HELD_MAX]
+            asked = Asked(
+                manifests=[str(one) for is_manifest, one in some if is_manifest],
+                blobs=[str(one) for is_manifest, one in some if not is_manifest],
+            )
+            found.update(await self._held(repository, asked))
+        return found
+
+    async def _held(self, repository: str, asked: Asked) -> Sequence[Digest]:
+        async def ask(host: str) -> list[str]:
+            url = f"http://{host}/repositories/{quote(repository)}/held"
+            return await self._http.json("POST", url, list[str], body=asked, timeout_s=SILENCE_S)
+
+        try:
+            return [Digest.parse(one) for one in await self._heard(ask)]
+        except InvalidDigest as error:
+            raise Corrupt("a tag index answered something else") from error
+
+    async def blob_pushed(
+        self, repository: str, digest: Digest, *, to_be_held: bool = False
+    ) -> None:
+        """A blob exists in ``repository``, even if it was deleted there before.
+
+        ``to_be_held``: the repository is to hold it from now on, though nothing refers to it yet.
+        """
+        held = "?held=1" if to_be_held else ""
+        await self._change("PUT", f"{_content(repository, 'blobs', digest)}{held}")
 
     async def delete_blob(self, repository: str, digest: Digest) -> None:
         """A blob no longer exists in ``repository``."""

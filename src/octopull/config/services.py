@@ -3,6 +3,7 @@
 import math
 from dataclasses import astuple, dataclass, field
 
+from octopull.config.access import AccessSettings
 from octopull.config.backends import (
     BackendSettings,
     TagBackendSettings,
@@ -318,6 +319,10 @@ class ProxyConfig:
     chunks are cheaper; shorter ones are taken all the same."""
     trackers: list[str] = field(default_factory=list[str])
     """Told of the preheats that a prefetch asks for; without any, those are refused."""
+    access: AccessSettings | None = None
+    """Who may do what (docs/access.md); without it, whoever comes may do everything."""
+    admin: Listen | None = None
+    """Where metrics, prefetches and the like are, open to whoever reaches it; else on ``listen``."""
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
     """Names alone count; the same in all services."""
 
@@ -359,6 +364,10 @@ class AgentConfig:
     labels: dict[str, str] = field(default_factory=dict[str, str])
     """What a preheat may choose this agent by, such as ``rack: r7``; its zone is one more."""
     preload: PreloadSettings = field(default_factory=PreloadSettings)
+    access: AccessSettings | None = None
+    """Who may pull what (docs/access.md); without it, whoever comes may."""
+    admin: Listen | None = None
+    """Where metrics, status, deletes, limits and preloads are; as the proxy's."""
     upstreams: list[UpstreamSettings] = field(default_factory=list[UpstreamSettings])
     """Names alone count; the same in all services."""
 

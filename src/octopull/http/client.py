@@ -17,7 +17,16 @@ from yarl import URL
 from octopull.config.tls import ClusterTls
 from octopull.http.server import FAULT_HEADER, PROGRESS_HEADER
 from octopull.kernel import errors
-from octopull.kernel.errors import Corrupt, Fault, Misuse, NotFound, TooLarge, Unavailable
+from octopull.kernel.errors import (
+    Corrupt,
+    Denied,
+    Fault,
+    Misuse,
+    NotFound,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+)  # fmt: skip
 from octopull.observability import logs
 from octopull.observability.rarely import Rarely
 from octopull.security.mutual import Mutual
@@ -35,6 +44,9 @@ REFUSED_EVERY_S = 60.0
 
 SILENT = "a service of the cluster does not answer"
 """Said to clients of a service in place of the host that is behind it."""
+
+DEMANDED = "demanded"
+"""The detail of an ``Unauthenticated`` that holds what the server's 401 demanded."""
 
 LONG = "a service of the cluster answers more than it may"
 
@@ -318,10 +330,15 @@ def _fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         message = str(msgspec.json.decode(body)["errors"][0]["message"])
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, IndexError, TypeError):
         message = f"status {status}"
+    if status == 401:
+        demanded = {DEMANDED: headers.get("WWW-Authenticate", "")}
+        return Unauthenticated(message, status=status, **demanded)
     named = _BY_CODE.get(headers.get(FAULT_HEADER, ""))
     if named is not None:
         progress = {"progress": headers[PROGRESS_HEADER]} if PROGRESS_HEADER in headers else {}
         return named(message, status=status, **progress)
+    if status == 403:
+        return Denied(message, status=status)
     if status == 404:
         return NotFound(message, status=status)
     if status >= 500 or status in {408, 429}:

@@ -8,7 +8,14 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from octopull.http.slowness import Patience, SlowClients
-from octopull.kernel.errors import Fault, InvalidRange, NotFound, Pending, Unavailable
+from octopull.kernel.errors import (
+    Fault,
+    InvalidRange,
+    NotFound,
+    Pending,
+    Unauthenticated,
+    Unavailable,
+)  # fmt: skip
 from octopull.observability import logs, metrics
 from octopull.oci.errors import OciCode, body, refusal
 
@@ -116,6 +123,12 @@ def _respond(fault: Fault) -> web.Response:
         headers["Content-Range"] = f"bytes */{fault.details['size']}"
     if isinstance(fault, Pending):
         headers |= {"Retry-After": "1", PROGRESS_HEADER: str(fault.details.get("progress", 0))}
+    if isinstance(fault, Unauthenticated) and "challenge" in fault.details:
+        headers |= {
+            "WWW-Authenticate": str(fault.details["challenge"]),
+            # Old clients take a 401 without it for some other server's.
+            "Docker-Distribution-Api-Version": "registry/2.0",
+        }
     return web.json_response(body(fault), status=refusal(fault).status, headers=headers)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from aiohttp import web
@@ -37,6 +37,8 @@ class Listening:
     port: int
     peer_port: int = 0
     secure: bool = False
+    admin_port: int = 0
+    """Of what is of the service itself; 0: it has no port of its own."""
 
     @property
     def address(self) -> str:
@@ -53,15 +55,32 @@ class Listening:
         return replace(self, peer_port=port)
 
 
+@dataclass(slots=True)
+class AdminPort:
+    """The port for what is of the service itself; 0 until it listens, or if there is none."""
+
+    port: int = 0
+
+    def took(self, request: web.Request) -> bool:
+        """Whether ``request`` came in by it."""
+        if request.transport is None or not self.port:
+            return False
+        return bool(request.transport.get_extra_info("sockname")[1] == self.port)
+
+
+ADMIN = web.AppKey("admin", AdminPort)
+
+
 @asynccontextmanager
 async def serve(
     app: web.Application, service: str, listen: Listen, checks: Sequence[Check] = (),
-    tls: Reloading[Mutual] | None = None,
+    tls: Reloading[Mutual] | None = None, admin: Listen | None = None,
 ) -> AsyncIterator[Listening]:  # fmt: skip
     """Serve ``app`` with ``/health``, ``/readiness`` and ``/metrics`` until the block ends.
 
     ``checks`` say, by raising a fault, what readiness lacks. With ``tls`` it is for services of the
-    cluster alone.
+    cluster alone. On ``admin`` the same is served: whoever cares asks ``app[ADMIN]`` which port a
+    request came in by.
 
     Raises:
         Unavailable: the address is taken or not ours.
@@ -71,14 +90,20 @@ async def serve(
     _add_standing_routes(app, checks)
     if tls is not None:
         app.middlewares.append(only_for_services(service))
+    app[ADMIN] = AdminPort()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
-        async with _site(runner, listen, tls) as port, Tasks() as tasks:
+        async with AsyncExitStack() as sites, Tasks() as tasks:
+            if admin is not None:
+                app[ADMIN].port = await sites.enter_async_context(_site(runner, admin, tls))
+            port = await sites.enter_async_context(_site(runner, listen, tls))
             assert runner.server is not None
             tasks.start(app[SLOW_CLIENTS].sweep(runner.server), "close idle connections")
-            secure = listen.tls is not None or tls is not None
-            where = Listening(service, listen.host, port, secure=secure)
+            where = Listening(
+                service, listen.host, port, admin_port=app[ADMIN].port,
+                secure=listen.tls is not None or tls is not None,
+            )  # fmt: skip
             logs.get(service).info("service.listening", address=where.url)
             yield where
     finally:

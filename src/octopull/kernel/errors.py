@@ -10,6 +10,7 @@
     │   ├── TooLarge          beyond a stated limit
     │   ├── TooSlow           bytes come more slowly than a stated limit
     │   ├── Unsupported       understood, and not offered
+    │   ├── Unauthenticated   nobody we know says so
     │   ├── Denied            the caller is known, and may not
     │   └── Diverged          code decides otherwise than its journal says
     ├── PeerFault         the other side broke the protocol    drop the peer
@@ -93,6 +94,15 @@ class Unsupported(Misuse):
     """The request was understood and is not offered."""
 
     code = "unsupported"
+
+
+class Unauthenticated(Misuse):
+    """Who asks did not prove who they are, and has to.
+
+    ``details["challenge"]`` is what an answer demands (``WWW-Authenticate``).
+    """
+
+    code = "unauthenticated"
 
 
 class Denied(Misuse):

@@ -94,6 +94,18 @@ REPLICATION_FAILURES = Counter(
 REPLICATION_RULES_REFUSED = Gauge(
     "octopull_replication_rules_refused", "1 while the file of rules is wrong and older ones count."
 )
+ACCESS_FILES_REFUSED = Gauge(
+    "octopull_access_files_refused", "1 while a file of access is wrong and an older one counts.",
+    ["file"],
+)  # fmt: skip
+ACCESS_DECISIONS = Counter(
+    "octopull_access_decisions_total", "Requests allowed, denied, or asked who they are from.",
+    ["service", "action", "outcome"],
+)  # fmt: skip
+LOGINS = Counter(
+    "octopull_logins_total", "What requests showed to prove who they are from.",
+    ["service", "kind", "outcome"],
+)  # fmt: skip
 BACKEND_REQUESTS = Counter(
     "octopull_backend_requests_total", "Requests to a backend.", ["backend", "operation", "outcome"]
 )

@@ -26,6 +26,17 @@ class Challenge:
     scheme: str
     parameters: dict[str, str]
 
+    def __str__(self) -> str:
+        """As the value of a header; every parameter is quoted."""
+        told = (f'{name}="{_escaped(value)}"' for name, value in self.parameters.items())
+        return f"{self.scheme.capitalize()} {','.join(told)}"
+
+
+def _escaped(value: str) -> str:
+    """Within quotes, and on one line whatever it holds."""
+    printable = "".join(char if " " <= char < "\x7f" else "?" for char in value)
+    return re.sub(r'(["\\])', r"\\\1", printable)
+
 
 def parse(header: str) -> list[Challenge]:
     """The challenges of a header, in its order; what is malformed ends the list."""

@@ -20,6 +20,7 @@ class OciCode(StrEnum):
     NAME_INVALID = "NAME_INVALID"
     NAME_UNKNOWN = "NAME_UNKNOWN"
     SIZE_INVALID = "SIZE_INVALID"
+    UNAUTHORIZED = "UNAUTHORIZED"
     UNSUPPORTED = "UNSUPPORTED"
     UNAVAILABLE = "UNAVAILABLE"
     UNKNOWN = "UNKNOWN"
@@ -43,6 +44,7 @@ _BY_CODE = {
     "too_slow": Refusal(408, OciCode.BLOB_UPLOAD_INVALID),
     "denied": Refusal(403, OciCode.DENIED),
     "unsupported": Refusal(405, OciCode.UNSUPPORTED),
+    "unauthenticated": Refusal(401, OciCode.UNAUTHORIZED),
 }
 _BY_KIND: tuple[tuple[type[Fault], Refusal], ...] = (
     (Misuse, Refusal(400, OciCode.UNSUPPORTED)),

@@ -96,3 +96,18 @@ def test_challenges_that_were_written_are_read_back(
 def test_any_header_is_some_list_of_challenges(header: str) -> None:
     for one in challenges.parse(header):
         assert one.scheme
+
+
+printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
+
+
+@given(st.dictionaries(st.sampled_from(["realm", "service", "scope"]), printable, min_size=1))
+def test_challenges_of_our_own_are_read_back(parameters: dict[str, str]) -> None:
+    told = Challenge("bearer", parameters)
+    assert challenges.parse(str(told)) == [told]
+
+
+def test_a_challenge_stays_on_one_line() -> None:
+    assert (
+        str(Challenge("basic", {"realm": "a\r\nSet-Cookie: b"})) == 'Basic realm="a??Set-Cookie: b"'
+    )

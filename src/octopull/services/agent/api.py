@@ -8,6 +8,7 @@ from octopull.http.streams import send_blob
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
 from octopull.kernel.names import TagName
+from octopull.registry.access.private import Private
 from octopull.registry.pull_through import staleness
 from octopull.services.agent.blobs import Blobs
 from octopull.services.agent.last_tags import LastTags
@@ -18,7 +19,11 @@ from octopull.transport.node import PeerNode
 class Api:
     """The handlers; see ``add_to`` for the table of routes."""
 
-    def __init__(self, blobs: Blobs, tags: LastTags, node: PeerNode, store: DiskStore) -> None:
+    def __init__(
+        self, blobs: Blobs, tags: LastTags, node: PeerNode, store: DiskStore,
+        private: Private | None,
+    ) -> None:  # fmt: skip
+        self._private = private
         self._blobs = blobs
         self._tags = tags
         self._node = node
@@ -40,6 +45,8 @@ class Api:
         namespace = names.namespace(request.match_info["namespace"])
         digest = Digest.parse(request.match_info["digest"])
         headers = {"Content-Type": "application/octet-stream"}
+        if self._private is not None:
+            await self._private.check(request, namespace, digest)
         if request.method == "HEAD":
             size = await self._blobs.size(namespace, digest)
             return web.Response(headers={**headers, "Content-Length": str(size)})

@@ -18,6 +18,8 @@ from octopull.http.serving import Listening, serve
 from octopull.kernel.errors import Fault
 from octopull.kernel.peers import PeerKind
 from octopull.observability import logs, metrics
+from octopull.registry.access.admin_port import apart
+from octopull.registry.access.private import guarded
 from octopull.registry.pull_through import naming
 from octopull.runtime.identity import peer_id
 from octopull.runtime.tasks import Tasks
@@ -48,7 +50,7 @@ async def run(
 
     Raises:
         Unavailable: an address or the data folder can't be had.
-        Misuse: the files of ``tls`` are wrong.
+        Misuse: a file of ``tls`` or ``access`` is wrong.
 
     """
     root = Path(config.data)
@@ -73,22 +75,25 @@ async def run(
             return Introduction(reply.interval_s, peers)
 
         node = PeerNode(config.peer, peer_id(root), PeerKind.AGENT, blobs.find, introduce, tls)
-        async with node:
+        app = application("agent")
+        if upstreams := names_of(config.upstreams):
+            app.middlewares.append(naming(upstreams))
+        if config.admin is not None:
+            app.middlewares.append(apart())
+        async with node, guarded(app, config.access, tags, "agent") as private:
             blobs.attach(node)
-            app = application("agent")
-            if upstreams := names_of(config.upstreams):
-                app.middlewares.append(naming(upstreams))
             last_tags = LastTags(tags, config.stale_tags_s)
-            Api(blobs, last_tags, node, store).add_to(app)
+            Api(blobs, last_tags, node, store, private).add_to(app)
             deletions = Deletions(tags, blobs, config.deletions_s, root / "deletions.json")
-            RegistryApi(blobs, tags, last_tags, deletions).add_to(app)
+            RegistryApi(blobs, tags, last_tags, deletions, private).add_to(app)
             add_bandwidth_routes(app, node.bandwidth)
             tasks.start(_evict(store, blobs, config.cache), "evict")
             tasks.start(deletions.follow(), "follow deletions")
             preloads = Preloads(tags, config.preload)
             preloads.add_to(app)
             checks = [tags.ready, tracker.ready]
-            async with Tasks() as preheating, serve(app, "agent", config.listen, checks) as here:
+            serving = serve(app, "agent", config.listen, checks, admin=config.admin)
+            async with Tasks() as preheating, serving as here:
                 me = Identity(node.me.id, node.me.zone, config.labels, config.heartbeat_s)
                 orders = PreheatClient(http.to(Role.TRACKER), trackers)
                 Preheater(blobs, orders, me).start(preheating)

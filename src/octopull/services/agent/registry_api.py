@@ -13,6 +13,7 @@ from octopull.kernel.errors import InvalidManifest, NotFound, TooLarge, Unavaila
 from octopull.kernel.names import TagName
 from octopull.oci.manifests import MANIFEST_BYTES_MAX, parse
 from octopull.registry import targets
+from octopull.registry.access.private import Private
 from octopull.registry.discovery import Discovery
 from octopull.registry.headers import about, not_modified, unchanged
 from octopull.registry.pull_through import staleness
@@ -25,8 +26,10 @@ class RegistryApi:
     """The handlers; see ``add_to`` for the table of routes."""
 
     def __init__(
-        self, blobs: Blobs, tags: TagIndex, last_tags: LastTags, deletions: Deletions
-    ) -> None:
+        self, blobs: Blobs, tags: TagIndex, last_tags: LastTags, deletions: Deletions,
+        private: Private | None,
+    ) -> None:  # fmt: skip
+        self._private = private
         self._blobs = blobs
         self._tags = tags
         self._last_tags = last_tags
@@ -56,6 +59,8 @@ class RegistryApi:
             manifest = parse(content, None)
         except (NotFound, TooLarge, InvalidManifest, Unsupported) as fault:
             raise targets.no_manifest() from fault
+        if self._private is not None:
+            self._private.learn(repository, digest, manifest)
         self._blobs.expect(repository, [one.digest for one in manifest.references])
         headers = {
             **about(digest),
@@ -71,6 +76,8 @@ class RegistryApi:
         headers = {**about(digest), "Content-Type": "application/octet-stream"}
         try:
             await self._deletions.check(repository, digest)
+            if self._private is not None:
+                await self._private.check(request, repository, digest)
             if unchanged(request, digest):
                 await self._blobs.size(repository, digest)
                 return not_modified(digest)
@@ -91,7 +98,11 @@ class RegistryApi:
     async def _resolve(self, repository: str, reference: Digest | str) -> Resolution:
         if isinstance(reference, str):
             return await self._last_tags.resolution(TagName(repository, reference))
-        await self._check(repository, reference)
+        if self._private is None:
+            await self._check(repository, reference)
+        else:
+            await self._deletions.check(repository, reference)
+            await self._private.check_manifest(repository, reference)
         return Resolution(reference)
 
     async def _check(self, repository: str, digest: Digest) -> None:

@@ -17,6 +17,8 @@ from octopull.http.client import among_services
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.errors import Unsupported
+from octopull.registry.access.admin_port import apart
+from octopull.registry.access.private import Private, guarded
 from octopull.registry.discovery import Discovery
 from octopull.registry.pull_through import naming
 from octopull.runtime.tasks import Tasks
@@ -38,7 +40,8 @@ async def run(
     """Serve until ``stop``.
 
     Raises:
-        Unavailable: the address can't be had. Misuse: the files of ``tls`` are wrong.
+        Unavailable: the address can't be had.
+        Misuse: a file of ``tls`` or ``access`` is wrong.
 
     """
     resolver = addresses_by(config.dns, config.origins, config.tag_indexes, config.trackers)
@@ -58,24 +61,28 @@ async def run(
         tasks.start(watch.run(), "check health")
         if upstreams:
             app.middlewares.append(naming(upstreams))
-        _add_routes(app, origins, tags, config)
-        trackers = directory.members("trackers", config.trackers)
-        preheats = PreheatClient(http.to(Role.TRACKER), trackers)
-        PrefetchApi(Prefetcher(origins, tags), preheats, upstreams).add_to(app, tasks)
+        if config.admin is not None:
+            app.middlewares.append(apart())
         checks = [origins.ready, tags.ready]
+        trackers = directory.members("trackers", config.trackers)
         await directory.follow(tasks)
-        async with serve(app, "proxy", config.listen, checks) as listening:
-            started(listening)
-            await stop.wait()
+        async with guarded(app, config.access, tags, "proxy") as private:
+            _add_routes(app, origins, tags, config, private)
+            preheats = PreheatClient(http.to(Role.TRACKER), trackers)
+            PrefetchApi(Prefetcher(origins, tags), preheats, upstreams).add_to(app, tasks)
+            async with serve(app, "proxy", config.listen, checks, admin=config.admin) as listening:
+                started(listening)
+                await stop.wait()
 
 
 def _add_routes(
-    app: web.Application, origins: OriginCluster, tags: TagIndex, config: ProxyConfig
-) -> None:
-    repositories = Repositories(origins, tags)
-    uploads = UploadsApi(origins, repositories, config.chunk_bytes_min)
-    blobs = BlobsApi(origins, repositories)
-    manifests = ManifestsApi(origins, tags, repositories)
+    app: web.Application, origins: OriginCluster, tags: TagIndex, config: ProxyConfig,
+    private: Private | None,
+) -> None:  # fmt: skip
+    repositories = Repositories(origins, tags, to_be_held=private is not None)
+    uploads = UploadsApi(origins, repositories, config.chunk_bytes_min, private)
+    blobs = BlobsApi(origins, repositories, private)
+    manifests = ManifestsApi(origins, tags, repositories, private)
 
     async def refuse(request: web.Request) -> web.Response:
         raise Unsupported("no such operation", method=request.method)

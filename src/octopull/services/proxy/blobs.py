@@ -7,6 +7,7 @@ from octopull.http.streams import content_range, relay_blob
 from octopull.kernel.errors import NotFound
 from octopull.oci.ranges import parse_range
 from octopull.registry import targets
+from octopull.registry.access.private import Private
 from octopull.registry.headers import VERSION_HEADER, about, not_modified, unchanged
 from octopull.services.proxy.repositories import Repositories
 
@@ -16,9 +17,12 @@ CHUNK_BYTES = 256 * 1024
 class BlobsApi:
     """HEAD, GET and DELETE of blobs; bytes are passed on from the origins that own them."""
 
-    def __init__(self, origins: OriginCluster, repositories: Repositories) -> None:
+    def __init__(
+        self, origins: OriginCluster, repositories: Repositories, private: Private | None
+    ) -> None:
         self._origins = origins
         self._repositories = repositories
+        self._private = private
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """The bytes, whole or by range.
@@ -28,6 +32,8 @@ class BlobsApi:
         repository, digest = targets.blob(request)
         find = self._repositories.keep if request.method == "HEAD" else self._repositories.size
         try:
+            if self._private is not None:
+                await self._private.check(request, repository, digest)
             size = await find(repository, digest)
         except NotFound as fault:
             raise targets.no_blob() from fault
@@ -51,6 +57,8 @@ class BlobsApi:
         """Let the blob no longer exist in the repository; elsewhere it stays."""
         repository, digest = targets.blob(request)
         try:
+            if self._private is not None:
+                await self._private.check(request, repository, digest)
             await self._repositories.delete_blob(repository, digest)
         except NotFound as fault:
             raise targets.no_blob() from fault

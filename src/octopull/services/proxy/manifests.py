@@ -19,8 +19,9 @@ from octopull.kernel.errors import (
     Unsupported,
 )  # fmt: skip
 from octopull.kernel.names import TagName
-from octopull.oci.manifests import MANIFEST_BYTES_MAX, Manifest, media_type_of, missing, parse
+from octopull.oci.manifests import MANIFEST_BYTES_MAX, Manifest, missing, parse
 from octopull.registry import targets
+from octopull.registry.access.private import Private
 from octopull.registry.headers import VERSION_HEADER, about, not_modified, unchanged
 from octopull.registry.pull_through import staleness
 from octopull.services.proxy.repositories import Repositories
@@ -32,7 +33,11 @@ TAGS_MAX = 100
 class ManifestsApi:
     """HEAD, GET, PUT and DELETE of manifests, by tag and by digest."""
 
-    def __init__(self, origins: OriginCluster, tags: TagIndex, repositories: Repositories) -> None:
+    def __init__(
+        self, origins: OriginCluster, tags: TagIndex, repositories: Repositories,
+        private: Private | None,
+    ) -> None:  # fmt: skip
+        self._private = private
         self._origins = origins
         self._tags = tags
         self._repositories = repositories
@@ -47,13 +52,16 @@ class ManifestsApi:
                 await self._origins.stat(repository, digest)
                 return not_modified(digest)
             content = await self._origins.read(repository, digest, MANIFEST_BYTES_MAX)
-            headers = {
-                **about(digest),
-                **staleness(found.stale),
-                "Content-Type": media_type_of(content),
-            }
+            manifest = parse(content, None)
         except (NotFound, TooLarge, InvalidManifest, Unsupported) as fault:
             raise targets.no_manifest() from fault
+        if self._private is not None:
+            self._private.learn(repository, digest, manifest)
+        headers = {
+            **about(digest),
+            **staleness(found.stale),
+            "Content-Type": manifest.media_type.value,
+        }
         return web.Response(body=content, headers=headers)
 
     async def put(self, request: web.Request) -> web.Response:
@@ -70,6 +78,8 @@ class ManifestsApi:
         if not digest.proves(content):
             raise InvalidDigest("the manifest has another digest", claimed=str(digest))
         await self._check_references(repository, manifest)
+        if self._private is not None:
+            await self._private.check_references(repository, manifest)
         await self._origins.uploads.push(repository, digest, content)
         moved = await self._tags.record(repository, digest, tags, _moved_at(request))
         headers = {**about(digest), "Location": f"/v2/{repository}/manifests/{digest}"}
@@ -98,7 +108,10 @@ class ManifestsApi:
     async def _resolve(self, repository: str, reference: Digest | str) -> Resolution:
         if isinstance(reference, str):
             return await self._tags.resolution(TagName(repository, reference))
-        await self._repositories.check_manifest(repository, reference)
+        if self._private is None:
+            await self._repositories.check_manifest(repository, reference)
+        else:
+            await self._private.check_manifest(repository, reference)
         return Resolution(reference)
 
     async def _check_references(self, repository: str, manifest: Manifest) -> None:

@@ -12,11 +12,15 @@ log = logs.get("proxy")
 
 
 class Repositories:
-    """Origins know blobs, the tag index knows what was deleted from which repository."""
+    """Origins know blobs, the tag index knows what was deleted from which repository.
 
-    def __init__(self, origins: OriginCluster, tags: TagIndex) -> None:
+    ``to_be_held``: it has to remember what was pushed to which, too.
+    """
+
+    def __init__(self, origins: OriginCluster, tags: TagIndex, *, to_be_held: bool) -> None:
         self._origins = origins
         self._tags = tags
+        self._to_be_held = to_be_held
 
     async def size(self, repository: str, digest: Digest) -> int:
         """Bytes of content that exists in ``repository``.
@@ -73,7 +77,7 @@ class Repositories:
 
     async def pushed(self, repository: str, digest: Digest) -> None:
         """The blob exists in ``repository``; to be told before its push is acknowledged."""
-        await self._tags.blob_pushed(repository, digest)
+        await self._tags.blob_pushed(repository, digest, to_be_held=self._to_be_held)
 
     async def delete_blob(self, repository: str, digest: Digest) -> None:
         """Let a blob no longer exist in ``repository``; its bytes are left to collection.

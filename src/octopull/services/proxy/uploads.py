@@ -5,7 +5,6 @@ proxy can go on with an upload that another one began.
 """
 
 import contextlib
-from collections.abc import Mapping
 
 from aiohttp import web
 
@@ -15,7 +14,9 @@ from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault, InvalidDigest, InvalidName, InvalidRange, NotFound
 from octopull.oci.errors import OciCode, exact
 from octopull.oci.ranges import parse_content_range
+from octopull.registry.access.private import Private
 from octopull.registry.headers import VERSION_HEADER, about
+from octopull.security.policy import Action
 from octopull.services.proxy.repositories import Repositories
 
 CHUNK_BYTES = 256 * 1024
@@ -25,8 +26,10 @@ class UploadsApi:
     """Sessions, passed on to an origin."""
 
     def __init__(
-        self, origins: OriginCluster, repositories: Repositories, chunk_bytes_min: int
-    ) -> None:
+        self, origins: OriginCluster, repositories: Repositories, chunk_bytes_min: int,
+        private: Private | None,
+    ) -> None:  # fmt: skip
+        self._private = private
         self._origins = origins
         self._repositories = repositories
         self._hints = {"OCI-Chunk-Min-Length": str(chunk_bytes_min)} if chunk_bytes_min else {}
@@ -34,7 +37,7 @@ class UploadsApi:
     async def start(self, request: web.Request) -> web.Response:
         """Open a session; or mount, or take the whole blob at once."""
         repository = names.repository(request.match_info["repository"])
-        mounted = await self._mount(repository, request.query)
+        mounted = await self._mount(request, repository)
         if mounted is not None:
             return _created(repository, mounted)
         # A digest that can't be one is told before any byte is sent.
@@ -48,14 +51,20 @@ class UploadsApi:
             await self._commit(repository, token, digest)
         return _created(repository, digest)
 
-    async def _mount(self, repository: str, query: Mapping[str, str]) -> Digest | None:
-        """The blob that a mount asked for, if it exists in the other repository, or in any."""
-        if "mount" not in query:
+    async def _mount(self, request: web.Request, repository: str) -> Digest | None:
+        """The blob that a mount asked for, if it exists in the other repository, or in any.
+
+        Where access is set: if the other one is named, has it, and may be pulled from.
+        """
+        query = request.query
+        if "mount" not in query or (self._private is not None and "from" not in query):
             return None
         try:
             digest = Digest.parse(query["mount"])
             if "from" in query:
                 source = names.repository(query["from"])
+                if not await self._may_mount(request, source, digest):
+                    return None
                 await self._repositories.keep(source, digest)
                 # Where it is kept elsewhere, that need not be where this repository's blobs are.
                 await self._origins.hold(source, digest)
@@ -65,6 +74,14 @@ class UploadsApi:
             return None
         await self._repositories.pushed(repository, digest)
         return digest
+
+    async def _may_mount(self, request: web.Request, source: str, digest: Digest) -> bool:
+        if self._private is None:
+            return True
+        if not self._private.may(request, Action.PULL, source):
+            return False
+        await self._private.check(request, source, digest)
+        return True
 
     async def _commit(self, repository: str, token: str, digest: Digest) -> None:
         await self._origins.uploads.commit(repository, token, digest)

@@ -4,13 +4,20 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+import msgspec
 from aiohttp import web
 
 from octopull.clients.origin import OriginCluster
-from octopull.clients.tag_index import KEPT_HEADER, OPERATION_HEADER, STALE_HEADER
+from octopull.clients.tag_index import (
+    HELD_MAX,
+    KEPT_HEADER,
+    OPERATION_HEADER,
+    STALE_HEADER,
+    Asked,
+)  # fmt: skip
 from octopull.http import queries
 from octopull.http.server import json_answer
-from octopull.kernel import names
+from octopull.kernel import documents, names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse, NotFound
 from octopull.kernel.names import TagName
@@ -26,6 +33,7 @@ PAGE_MAX = 10_000
 NUMBER_MAX = 10**15 - 1
 REASON_CHARS_MAX = 200
 OPERATION_CHARS_MAX = 64
+_ASKED = msgspec.json.Decoder(Asked)
 
 
 class Api:
@@ -57,6 +65,7 @@ class Api:
                 web.get(f"{repository}/manifests/{{digest}}", self.holds),
                 web.delete(f"{repository}/manifests/{{digest}}", self.delete_manifest),
                 web.get(f"{repository}/referrers/{{digest}}", self.referrers),
+                web.post(f"{repository}/held", self.held),
                 web.put(f"{repository}/blobs/{{digest}}", self.blob_pushed),
                 web.delete(f"{repository}/blobs/{{digest}}", self.delete_blob),
                 web.get(f"{repository}/deletions/{{digest}}", self.deleted),
@@ -122,9 +131,22 @@ class Api:
         await self._write_back.told(repository, told)
         return web.Response(status=202)
 
+    async def held(self, request: web.Request) -> web.Response:
+        """Those of the digests in the body that the repository surely holds."""
+        asked = documents.read(_ASKED.decode, await request.read(), "a list of digests")
+        if len(asked.manifests) + len(asked.blobs) > HELD_MAX:
+            raise Misuse("too many digests at once", most=HELD_MAX)
+        manifests, blobs = (
+            [Digest.parse(one) for one in digests] for digests in (asked.manifests, asked.blobs)
+        )
+        found = await self._repositories.held(_repository(request), manifests, blobs)
+        return json_answer([str(one) for one in found])
+
     async def blob_pushed(self, request: web.Request) -> web.Response:
-        """Undo a deletion, if there was one."""
+        """Undo a deletion, if there was one; ``held``: remember that it was pushed just there."""
         repository, digest = _repository(request), _digest(request)
+        if queries.flag(request, "held"):
+            await asyncio.to_thread(self._store.holdings.pushed, repository, digest)
         await asyncio.to_thread(self._store.deletions.restore, repository, [digest])
         return web.Response()
 
@@ -132,6 +154,7 @@ class Api:
         """Let the blob no longer exist in the repository."""
         repository, digest = _repository(request), _digest(request)
         await asyncio.to_thread(self._store.deletions.add, repository, digest)
+        await asyncio.to_thread(self._store.holdings.dropped, repository, digest)
         return web.Response(status=202)
 
     async def deleted(self, request: web.Request) -> web.Response:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from octopull.kernel.errors import Unavailable
-from octopull.services.tag_index import left_uploads, statements, tag_moves
+from octopull.services.tag_index import holdings, left_uploads, statements, tag_moves
 from octopull.services.tag_index.statements import Change, Statement
 from octopull.storage import sqlite, task_table
 
@@ -110,7 +110,8 @@ class Database:
 
     def _add_tables(self) -> None:
         """Give a file what it lacks, which an older version wrote or one that knew no backends."""
-        schemas = _SCHEMA, task_table.SCHEMA, tag_moves.SCHEMA, left_uploads.SCHEMA
+        own = tag_moves.SCHEMA, left_uploads.SCHEMA, holdings.SCHEMA
+        schemas = _SCHEMA, task_table.SCHEMA, *own
         self._db.executescript("".join(schemas))
         columns = [row[1] for row in self._db.execute("PRAGMA table_info(tags)")]
         if "store" not in columns:

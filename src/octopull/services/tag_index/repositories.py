@@ -1,6 +1,7 @@
 """What repositories hold, by the book and by the stores that their tags are in, too."""
 
 import asyncio
+from collections.abc import Sequence
 
 from octopull.backends.tag_opening import OpenedTags
 from octopull.kernel.digest import Digest
@@ -8,7 +9,9 @@ from octopull.kernel.errors import NotFound, Unsupported, UpstreamFailed
 from octopull.kernel.names import TagName
 from octopull.services.tag_index.listings import Listing, Listings
 from octopull.services.tag_index.store import TagStore
-from octopull.services.tag_index.tag_sources import TagSources
+from octopull.services.tag_index.tag_sources import TagSource, TagSources
+
+VOUCHERS_MAX = 100_000
 
 
 class Repositories:
@@ -18,6 +21,7 @@ class Repositories:
         self._store = store
         self._sources = sources
         self._listings = listings
+        self._vouchers: dict[tuple[str, Digest, bool], None] = {}
 
     async def holds(self, repository: str, digest: Digest) -> bool:
         """Whether the repository holds the manifest, or may, where nobody knows them all.
@@ -35,6 +39,46 @@ class Repositories:
             return True
         pending = await asyncio.to_thread(self._store.tasks.pending, repository, str(digest))
         return not pending and await self._may_hold(repository, digest)
+
+    async def held(
+        self, repository: str, manifests: Sequence[Digest], blobs: Sequence[Digest]
+    ) -> list[Digest]:
+        """Those that ``repository`` surely holds, each as what it is asked for.
+
+        Raises:
+            UpstreamFailed: the store or upstream that may hold one can't tell.
+
+        """
+        found = await asyncio.to_thread(self._in_book, repository, manifests, blobs)
+        source = self._sources.of(repository)
+        if source is not None:
+            kinds = (dict.fromkeys(manifests, True), dict.fromkeys(blobs, False))
+            for digest, is_manifest in (pair for kind in kinds for pair in kind.items()):
+                if digest not in found and await self._vouched(
+                    source, repository, digest, is_manifest=is_manifest
+                ):
+                    found.append(digest)
+        return found
+
+    def _in_book(
+        self, repository: str, manifests: Sequence[Digest], blobs: Sequence[Digest]
+    ) -> list[Digest]:
+        holdings = self._store.holdings
+        found = [one for one in manifests if holdings.held_as_manifest(repository, one)]
+        return found + [one for one in blobs if holdings.held(repository, one)]
+
+    async def _vouched(
+        self, source: TagSource, repository: str, digest: Digest, *, is_manifest: bool
+    ) -> bool:
+        """Whether the source says that the repository has it; asked once, as digests stay."""
+        key = repository, digest, is_manifest
+        if key not in self._vouchers:
+            if not await source.vouches(repository, digest, is_manifest=is_manifest):
+                return False
+            self._vouchers[key] = None
+            while len(self._vouchers) > VOUCHERS_MAX:
+                del self._vouchers[next(iter(self._vouchers))]
+        return not await asyncio.to_thread(self._store.deletions.has, repository, digest)
 
     async def _may_hold(self, repository: str, digest: Digest) -> bool:
         """Whether the store has the manifest; where it can't say, unless that was deleted here."""

@@ -23,6 +23,7 @@ from octopull.replication.moves import Move, admitted, along, seen
 from octopull.services.tag_index.book_questions import BookQuestions
 from octopull.services.tag_index.database import Database, Row
 from octopull.services.tag_index.deletions import Deletions
+from octopull.services.tag_index.holdings import Holdings
 from octopull.services.tag_index.left_uploads import LeftUploads
 from octopull.services.tag_index.replicated import Replicated
 from octopull.services.tag_index.tag_moves import TagMoves
@@ -87,6 +88,7 @@ class TagStore(BookQuestions):
         self.left_uploads = LeftUploads(self._db)
         self.replicated = Replicated(self._db, self.moves)
         self.deletions = Deletions(self._db)
+        self.holdings = Holdings(self._db)
 
     def book(self) -> str:
         """Names this book, to origins and to followers of its deletions."""
@@ -155,6 +157,7 @@ class TagStore(BookQuestions):
             reached.update(children)
             rows: list[Row] = [(str(child), str(one.digest)) for child in children]
             self._db.run_many("INSERT OR IGNORE INTO edges VALUES (?, ?)", rows)
+            self.holdings.referred(repository, one.digest, one.manifest.references)
         self.deletions.restore(repository, list(reached))
 
     def delete_tag(self, name: TagName, moved_at: float | None = None, operation: str = "") -> bool:
@@ -314,6 +317,7 @@ class TagStore(BookQuestions):
             # What was pushed again in the meantime needs its edges.
             rows: list[Row] = [(str(digest),) for digest in self.unreferenced(digests)]
             self._db.run_many("DELETE FROM edges WHERE manifest = ?", rows)
+            self.holdings.collected(digests)
         self.deletions.prune()
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 from octopull.backends.registry import Upstream
 from octopull.backends.tag_opening import OpenedTags, TagBackends
 from octopull.kernel.digest import Digest
+from octopull.kernel.errors import NotFound
 from octopull.kernel.names import TagName
 from octopull.oci.upstreams import split
 
@@ -37,6 +38,15 @@ class TagSource(Protocol):
         """
         ...
 
+    async def vouches(self, repository: str, digest: Digest, *, is_manifest: bool) -> bool:
+        """Whether a repository surely has the manifest or blob; False if nobody knows.
+
+        Raises:
+            UpstreamFailed: it can't tell.
+
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSource:
@@ -55,6 +65,16 @@ class UpstreamSource:
 
     async def holds(self, repository: str, manifest: Digest) -> bool:
         del repository, manifest
+        return True
+
+    async def vouches(self, repository: str, digest: Digest, *, is_manifest: bool) -> bool:
+        del repository
+        upstream = self.upstream
+        ask = upstream.manifest_size if is_manifest else upstream.blob_size
+        try:
+            await ask(self.repository, digest)
+        except NotFound:
+            return False
         return True
 
 
@@ -78,6 +98,10 @@ class BackendSource:
     async def holds(self, repository: str, manifest: Digest) -> bool:
         links = self.opened.links
         return links is None or await links.holds(repository, manifest)
+
+    async def vouches(self, repository: str, digest: Digest, *, is_manifest: bool) -> bool:
+        links = self.opened.links
+        return is_manifest and links is not None and await links.holds(repository, digest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,167 @@
+"""All that says who callers are and what they may do, from the settings of a service."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from octopull.config import load
+from octopull.config.access import AccessSettings, IssuerSettings
+from octopull.config.policy import PolicySettings
+from octopull.http.client import Http
+from octopull.kernel.errors import Misuse
+from octopull.registry.access.authentication import Authentication, Signer
+from octopull.registry.access.keys import FetchedKeys, KeptKeys, Keys
+from octopull.registry.access.rights import Need
+from octopull.runtime.tasks import Tasks
+from octopull.security import htpasswd, issuing, key_sets, signed_tokens, static_tokens
+from octopull.security.callers import Caller
+from octopull.security.followed import FollowedFile, Following
+from octopull.security.key_sets import KeySet
+from octopull.security.passwords import Passwords
+from octopull.security.policy import Decision, Policy, sentence
+from octopull.security.signed_tokens import Demands
+from octopull.security.static_tokens import StaticTokens
+
+T = TypeVar("T")
+SECTION = "policy"
+"""What mistakes in the file of rules are told under."""
+
+
+class Files:
+    """The files of one service's access.
+
+    Raises:
+        Misuse: one is wrong, or what reads it is not installed.
+
+    """
+
+    def __init__(self, settings: AccessSettings) -> None:
+        service = settings.token_service
+        self.all: list[Following] = []
+        self.policy = self._opened(settings.policy, "policy", policy)
+        self.users = self._opened(settings.htpasswd, "htpasswd", htpasswd.parse)
+        self.tokens = self._opened(settings.tokens, "tokens", static_tokens.parse)
+        self.signer = self._opened(service.key if service else "", "key", issuing.parse)
+        self.keys = self._opened(service.keys if service else "", "keys", key_sets.parse)
+        self.issuers = {
+            one.name: self._opened(one.keys, f"keys of {one.name}", key_sets.parse)
+            for one in settings.issuers
+        }
+
+    def _opened(self, path: str, what: str, parse: Callable[[bytes], T]) -> FollowedFile[T] | None:
+        if not path:
+            return None
+        found = FollowedFile(path, what, parse)
+        self.all.append(found)
+        return found
+
+    def public(self) -> list[KeySet]:
+        """The keys that prove this cluster's own tokens."""
+        own = [] if self.signer is None else [KeySet((self.signer.now.public,))]
+        return own + ([] if self.keys is None else [self.keys.now])
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who callers are, and what they may do, as the files say now."""
+
+    settings: AccessSettings
+    files: Files
+    authentication: Authentication
+
+    def decide(self, caller: Caller, need: Need) -> Decision:
+        """Whether ``caller`` may do what is needed."""
+        if caller.grants is not None:
+            if need.within(caller.grants):
+                return Decision(True, "the token grants it", "")
+            return _ungranted(caller, need, "the token does not grant it")
+        if self.files.policy is None:
+            return _ungranted(caller, need, "only a token of the token service grants it")
+        return self.files.policy.now.decide(caller, need.action, need.repository)
+
+
+async def opened(settings: AccessSettings, http: Http, service: str, tasks: Tasks) -> Access:
+    """The access of a service; ``tasks`` owns what follows its files.
+
+    Raises:
+        Misuse: a file is wrong, or what reads it is not installed.
+
+    """
+    check_installed(settings)
+    files = await asyncio.to_thread(Files, settings)
+    passwords = None if files.users is None else Passwords(partial(_now, files.users))
+    tokens = StaticTokens({})
+    authentication = Authentication(
+        service,
+        passwords,
+        lambda: tokens if files.tokens is None else files.tokens.now,
+        _signers(settings, files, http),
+    )
+    tasks.start(_follow(files.all, settings.check_s), "follow the files of access")
+    return Access(settings, files, authentication)
+
+
+def _ungranted(caller: Caller, need: Need, reason: str) -> Decision:
+    told = f"{sentence(caller, need.action, need.repository)}: {reason}"
+    return Decision(False, reason, told)
+
+
+def _now(file: FollowedFile[T]) -> T:
+    return file.now
+
+
+async def _follow(files: Sequence[Following], check_s: float) -> None:
+    while True:
+        await asyncio.sleep(check_s)
+        for file in files:
+            await file.look()
+
+
+def _signers(settings: AccessSettings, files: Files, http: Http) -> list[Signer]:
+    found = []
+    service = settings.token_service
+    if service is not None:
+        fetched = FetchedKeys(http, service.issuer, service.jwks) if service.jwks else None
+        keys: Keys = fetched or KeptKeys(files.public)
+        found.append(Signer(Demands.of(service), keys, signed_tokens.bearer))
+    found.extend(_issuer(one, files.issuers[one.name], http) for one in settings.issuers)
+    return found
+
+
+def _issuer(settings: IssuerSettings, kept: FollowedFile[KeySet] | None, http: Http) -> Signer:
+    keys: Keys = FetchedKeys(http, settings.issuer, settings.jwks)
+    if kept is not None:
+        keys = KeptKeys(lambda: [kept.now])
+    caller = partial(signed_tokens.identity, settings=settings)
+    return Signer(Demands.of(settings), keys, caller)
+
+
+def policy(content: bytes) -> Policy:
+    """The rules of a YAML file.
+
+    Raises:
+        Misuse: every mistake at once.
+
+    """
+    if len(content) > load.FILE_BYTES_MAX:
+        raise Misuse("too long", bytes_max=load.FILE_BYTES_MAX)
+    try:
+        document = load.parse(content.decode(), "no rules")
+    except UnicodeDecodeError as error:
+        raise Misuse("no text in UTF-8") from error
+    return Policy(load.load(PolicySettings, SECTION, {SECTION: document}, {}))
+
+
+def check_installed(settings: AccessSettings) -> None:
+    """Raises Misuse: what proves tokens is needed, and not installed."""
+    if settings.token_service is None and not settings.issuers:
+        return
+    try:
+        import cryptography
+        import jwt
+
+        del cryptography, jwt
+    except ImportError as error:
+        raise Misuse(f"tokens need the extra 'access' of octopull: {error}") from error

@@ -1,0 +1,140 @@
+"""Gives tokens that allow something: who asks proves who they are, once for many requests.
+
+Distribution, docs/spec/auth/token.md, and docs/spec/auth/oauth.md for ``POST``. Rules are asked
+here; a token says what they allowed of what was asked for, and lives for minutes.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from octopull.config.access import TokenServiceSettings
+from octopull.http.server import json_answer
+from octopull.kernel import names
+from octopull.kernel.errors import Denied, Fault, InvalidName, Misuse, Unauthenticated
+from octopull.oci.challenges import Challenge
+from octopull.registry.access.access import Access
+from octopull.registry.access.door import REALM
+from octopull.registry.access.rights import Need
+from octopull.security import issuing, scopes
+from octopull.security.callers import Caller
+from octopull.security.followed import FollowedFile
+from octopull.security.key_sets import KeySet
+from octopull.security.policy import EVERYTHING, Action
+from octopull.security.scopes import ANY, CATALOG, REGISTRY, REPOSITORY, Scope
+
+FORM_BYTES_MAX = 64 * 1024
+KEYS_AGE_S = 300
+
+_OF_REPOSITORY = (Action.PULL, Action.PUSH, Action.DELETE, Action.REPLICATE)
+_OF_REGISTRY = {CATALOG: Action.PULL, "admin": Action.ADMIN}
+
+
+class TokenService:
+    """The handlers; see ``add_to`` for the table of routes."""
+
+    def __init__(
+        self, access: Access, settings: TokenServiceSettings, signer: FollowedFile[issuing.Signer]
+    ) -> None:
+        self._access = access
+        self._settings = settings
+        self._signer = signer
+
+    def add_to(self, app: web.Application) -> None:
+        """Register every route."""
+        app.add_routes(
+            [
+                web.get("/token", self.get, allow_head=False),
+                web.post("/token", self.post),
+                web.get("/token/keys", self.keys),
+            ]
+        )
+
+    async def get(self, request: web.Request) -> web.Response:
+        """A token for whoever the header ``Authorization``, or the certificate, says it is."""
+        try:
+            caller = await self._access.authentication.caller(request)
+        except Unauthenticated as fault:
+            raise _asking(fault) from fault
+        service = request.query.get("service", self._settings.service)
+        return self._answer(caller, service, request.query.getall("scope", []))
+
+    async def post(self, request: web.Request) -> web.Response:
+        """As ``get``, with the password, or a token in its place, in a form (OAuth 2)."""
+        if (request.content_length or 0) > FORM_BYTES_MAX:
+            raise Misuse("the form is too long", bytes_max=FORM_BYTES_MAX)
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        try:
+            caller = await self._granted(form)
+        except Unauthenticated as fault:
+            raise _asking(fault) from fault
+        service = form.get("service", self._settings.service)
+        return self._answer(caller, service, [form.get("scope", "")])
+
+    async def keys(self, _: web.Request) -> web.Response:
+        """The keys that prove the tokens."""
+        found = KeySet(tuple(key for one in self._access.files.public() for key in one.keys))
+        headers = {"Cache-Control": f"max-age={KEYS_AGE_S}"}
+        body = issuing.shown(found)
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+    async def _granted(self, form: Mapping[str, str]) -> Caller:
+        match form.get("grant_type"):
+            case "password":
+                user, password = form.get("username", ""), form.get("password", "")
+                return await self._access.authentication.login(user, password)
+            case "refresh_token":
+                return await self._access.authentication.bearer(form.get("refresh_token", ""))
+        raise Misuse("grant_type is password or refresh_token")
+
+    def _answer(self, caller: Caller, service: str, asked: Sequence[str]) -> web.Response:
+        if caller.grants is not None:
+            # Or it could be made anew for ever.
+            raise Denied("a token of this service gives no other one")
+        if service != self._settings.service:
+            raise Misuse("this service gives tokens for another one", service=service[:200])
+        wanted = scopes.parse(asked)
+        grants = [one for one in (self._allowed(caller, scope) for scope in wanted) if one.actions]
+        now_s = time.time()
+        name = caller.name or next(iter(caller.certificates), "")
+        token = self._signer.now.token(self._settings, name, grants, now_s)
+        answer = json_answer(
+            {
+                "token": token,
+                "access_token": token,
+                "expires_in": int(self._settings.lifetime_s),
+                "issued_at": f"{datetime.fromtimestamp(now_s, UTC):%Y-%m-%dT%H:%M:%SZ}",
+                "scope": " ".join(map(str, grants)),
+            }
+        )
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    def _allowed(self, caller: Caller, wanted: Scope) -> Scope:
+        """What of ``wanted`` the rules allow."""
+        if wanted.kind == REGISTRY:
+            action = _OF_REGISTRY.get(wanted.name)
+            allowed = action is not None and self._may(caller, action, EVERYTHING)
+            return Scope(REGISTRY, wanted.name, (ANY,) if allowed else ())
+        actions: list[str] = []
+        if wanted.kind == REPOSITORY and _is_repository(wanted.name):
+            asked = [one for one in _OF_REPOSITORY if {one.value, ANY} & set(wanted.actions)]
+            actions = [one.value for one in asked if self._may(caller, one, wanted.name)]
+        return Scope(wanted.kind, wanted.name, tuple(actions))
+
+    def _may(self, caller: Caller, action: Action, repository: str) -> bool:
+        return self._access.decide(caller, Need(action, repository)).allowed
+
+
+def _is_repository(name: str) -> bool:
+    try:
+        names.repository(name)
+    except InvalidName:
+        return False
+    return True
+
+
+def _asking(fault: Unauthenticated) -> Fault:
+    return Unauthenticated(str(fault), challenge=str(Challenge("basic", {"realm": REALM})))

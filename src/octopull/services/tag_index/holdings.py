@@ -1,0 +1,107 @@
+"""What each repository holds, so that a blob is given to those alone who may read where it belongs.
+
+A repository holds its recorded manifests, what they refer to, and what was pushed to it and is
+not referred to yet. Edges are the same in all repositories, so no more than one is followed, or
+two behind an index: whoever pushes a list of digests, as a layer, holds none of them by that. A
+foreign layer lives elsewhere, and anybody may name one: such an edge gives nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from octopull.kernel.digest import Digest
+from octopull.oci.manifests import INDEXES, Descriptor
+from octopull.storage.task_table import Statements
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS pushed_blobs (
+    repository TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    PRIMARY KEY (repository, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS pushed_blobs_by_digest ON pushed_blobs (digest);
+CREATE TABLE IF NOT EXISTS foreign_edges (
+    manifest TEXT NOT NULL,
+    child TEXT NOT NULL,
+    PRIMARY KEY (manifest, child)
+) STRICT, WITHOUT ROWID;
+"""
+_FORGET = "DELETE FROM pushed_blobs WHERE repository = ? AND digest = ?"
+_WHERE_PUSHED = "SELECT repository FROM pushed_blobs WHERE digest = ?"
+_KINDS = ", ".join(f"'{kind.value}'" for kind in sorted(INDEXES))
+_TRUE = """NOT EXISTS (
+    SELECT 1 FROM foreign_edges
+    WHERE foreign_edges.manifest = edges.manifest AND foreign_edges.child = edges.child
+)"""
+_AS_MANIFEST = f"""
+SELECT 1 FROM manifests WHERE repository = ?1 AND digest = ?2
+UNION ALL
+SELECT 1 FROM edges JOIN manifests ON repository = ?1 AND digest = edges.manifest
+WHERE edges.child = ?2 AND {_TRUE} AND media_type IN ({_KINDS})
+LIMIT 1
+"""  # noqa: S608 - our own words
+_REFERRED = f"""
+WITH above (digest) AS (SELECT manifest FROM edges WHERE child = ?2 AND {_TRUE})
+SELECT 1 FROM above JOIN manifests ON repository = ?1 AND manifests.digest = above.digest
+UNION ALL
+SELECT 1 FROM above JOIN edges ON edges.child = above.digest
+JOIN manifests ON repository = ?1 AND manifests.digest = edges.manifest
+WHERE {_TRUE} AND media_type IN ({_KINDS})
+LIMIT 1
+"""  # noqa: S608 - our own words
+
+
+class Holdings:
+    """Questions and changes in the book's database. Calls block and may come from any thread."""
+
+    def __init__(self, database: Statements) -> None:
+        self._db = database
+
+    def pushed(self, repository: str, digest: Digest) -> None:
+        """A blob was pushed to ``repository``, or mounted there."""
+        if not self._was_pushed(repository, digest):
+            self._db.run(
+                "INSERT OR IGNORE INTO pushed_blobs VALUES (?, ?)", repository, str(digest)
+            )
+
+    def dropped(self, repository: str, digest: Digest) -> None:
+        """A blob need not be held any more because it was pushed."""
+        if self._was_pushed(repository, digest):
+            self._db.run(_FORGET, repository, str(digest))
+
+    def referred(self, repository: str, manifest: Digest, references: Sequence[Descriptor]) -> None:
+        """A recorded manifest refers to these; within a transaction."""
+        needed = {one.digest for one in references if one.required}
+        for digest in {one.digest for one in references} - needed:
+            self._db.run(
+                "INSERT OR IGNORE INTO foreign_edges VALUES (?, ?)", str(manifest), str(digest)
+            )
+        for digest in needed:
+            self.dropped(repository, digest)
+
+    def collected(self, digests: Iterable[Digest]) -> None:
+        """Their bytes are gone; within a transaction."""
+        for digest in map(str, digests):
+            if self._db.read("SELECT 1 FROM foreign_edges WHERE manifest = ?", digest):
+                self._db.run("DELETE FROM foreign_edges WHERE manifest = ?", digest)
+            for (repository,) in self._db.read(_WHERE_PUSHED, digest):
+                self._db.run(_FORGET, repository, digest)
+
+    def held(self, repository: str, digest: Digest) -> bool:
+        """Whether ``repository`` holds it, as whatever."""
+        return (
+            self._was_pushed(repository, digest)
+            or self.held_as_manifest(repository, digest)
+            or bool(self._db.read(_REFERRED, repository, str(digest)))
+        )
+
+    def held_as_manifest(self, repository: str, digest: Digest) -> bool:
+        """Whether it is recorded in ``repository``, or a recorded index lists it."""
+        return bool(self._db.read(_AS_MANIFEST, repository, str(digest)))
+
+    def _was_pushed(self, repository: str, digest: Digest) -> bool:
+        return bool(
+            self._db.read(
+                "SELECT 1 FROM pushed_blobs WHERE repository = ? AND digest = ?",
+                repository, str(digest),
+            )
+        )  # fmt: skip

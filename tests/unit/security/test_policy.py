@@ -1,0 +1,163 @@
+"""Rules: what is not allowed is denied, a denial wins, and each decision names its rule."""
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from octopull.config import load
+from octopull.config.policy import PolicySettings
+from octopull.kernel.errors import Misuse
+from octopull.registry.access import access
+from octopull.security import callers
+from octopull.security.callers import NOBODY, Caller
+from octopull.security.policy import EVERYTHING, Action, Policy
+
+ALICE = Caller(name="alice", groups=frozenset({"staff"}))
+BOB = Caller(name="bob")
+MACHINE = Caller(certificates=("ci.build.internal", "spiffe://cluster/ci"))
+ROBOT = Caller(
+    name="github:repo:acme/app",
+    claims={"github:repository": ("acme/app",), "github:env": ("a", "b")},
+)
+
+RULES: dict[str, Any] = {
+    "groups": {"builders": ["user:bob", "certificate:*.build.internal"]},
+    "rules": [
+        {"who": ["anyone"], "repositories": ["public/**"], "actions": ["pull"]},
+        {"who": ["group:staff"], "repositories": ["**"], "actions": ["pull"], "name": "staff"},
+        {"who": ["group:builders"], "repositories": ["team/**"], "actions": ["pull", "push"]},
+        {"who": ["claim:github:repository=acme/*"], "repositories": ["acme/*"], "actions": ["push"]},
+        {"who": ["known"], "repositories": ["team/secret"], "actions": ["pull", "push"],
+         "effect": "deny"},
+    ],
+}  # fmt: skip
+
+
+def policy(document: dict[str, Any]) -> Policy:
+    return Policy(load.load(PolicySettings, "access", {"access": document}, {}))
+
+
+@pytest.mark.parametrize(
+    ("caller", "action", "repository", "allowed", "reason"),
+    [
+        (NOBODY, Action.PULL, "public/base", True, "rule 1 allows it to anyone"),
+        (NOBODY, Action.PULL, "team/app", False, "no rule allows it"),
+        (NOBODY, Action.PUSH, "public/base", False, "no rule allows it"),
+        (ALICE, Action.PULL, "team/app", True, "rule 2 (staff) allows it to group:staff"),
+        (ALICE, Action.PUSH, "team/app", False, "no rule allows it"),
+        (ALICE, Action.PULL, "team/secret", False, "rule 5 denies it to known"),
+        (BOB, Action.PUSH, "team/app", True, "rule 3 allows it to group:builders"),
+        (BOB, Action.DELETE, "team/app", False, "no rule allows it"),
+        (BOB, Action.PUSH, "team/secret", False, "rule 5 denies it to known"),
+        (MACHINE, Action.PUSH, "team/app", True, "rule 3 allows it to group:builders"),
+        (ROBOT, Action.PUSH, "acme/x", True,
+         "rule 4 allows it to claim:github:repository=acme/*"),
+        (ROBOT, Action.PUSH, "team/app", False, "no rule allows it"),
+    ],
+)  # fmt: skip
+def test_each_decision_names_the_rule_that_made_it(
+    caller: Caller, action: Action, repository: str, allowed: bool, reason: str
+) -> None:
+    decision = policy(RULES).decide(caller, action, repository)
+    assert (decision.allowed, decision.reason) == (allowed, reason)
+
+
+def test_callers_are_told_what_they_may_not_and_not_by_which_rule() -> None:
+    told = policy(RULES).decide(ALICE, Action.PUSH, "team/app").told
+    assert told == "alice may not push to team/app: no rule allows it"
+    told = policy(RULES).decide(NOBODY, Action.PULL, "team/app").told
+    assert told == "somebody who is not logged in may not pull from team/app: no rule allows it"
+    assert "secret" not in policy(RULES).decide(BOB, Action.ADMIN, EVERYTHING).told
+
+
+def test_only_who_may_pull_everything_and_is_denied_nothing_may_list_everything() -> None:
+    everything = {"who": ["user:bob"], "repositories": ["**"], "actions": ["pull"]}
+    part = {"who": ["user:bob"], "repositories": ["a/**"], "actions": ["pull"]}
+    for rules, allowed in (([everything], True), ([part], False),
+                           ([everything, {**part, "effect": "deny"}], False)):  # fmt: skip
+        assert policy({"rules": rules}).decide(BOB, Action.PULL, EVERYTHING).allowed is allowed
+
+
+def test_names_of_an_issuer_are_never_those_of_a_file() -> None:
+    rules = {"rules": [{"who": ["user:alice"], "repositories": ["**"], "actions": ["pull"]}]}
+    pretender = Caller(name="github:alice")
+    assert not policy(rules).decide(pretender, Action.PULL, "a").allowed
+    assert policy(rules).decide(ALICE, Action.PULL, "a").allowed
+
+
+def test_every_mistake_is_told_at_once_with_its_rule() -> None:
+    with pytest.raises(Misuse) as found:
+        policy(
+            {
+                "groups": {"g": ["alice"]},
+                "rules": [
+                    {"who": ["user:a"], "repositories": ["x"], "actions": ["pul"]},
+                    {"who": ["claim:x"], "repositories": ["x"], "actions": ["pull"]},
+                ],
+            }
+        )
+    for words in ("groups.g", "'alice' is none of anyone", "rule 1: no such action: pul", "rule 2"):
+        assert words in str(found.value)
+
+
+who = st.sampled_from(
+    [
+        "anyone",
+        "known",
+        "user:alice",
+        "user:*",
+        "group:staff",
+        "certificate:*",
+        "claim:github:env=a",
+    ]
+)
+actions = st.lists(st.sampled_from([one.value for one in Action]), min_size=1, max_size=3)
+rules = st.lists(
+    st.fixed_dictionaries(
+        {
+            "who": st.lists(who, min_size=1, max_size=2),
+            "repositories": st.lists(st.sampled_from(["a", "a/*", "a/**", "**"]), min_size=1),
+            "actions": actions,
+            "effect": st.sampled_from(["allow", "deny"]),
+        }
+    ),
+    max_size=6,
+)
+
+
+@given(rules, st.sampled_from([NOBODY, ALICE, BOB, MACHINE, ROBOT]), st.sampled_from(Action),
+       st.sampled_from(["a", "a/b", "a/b/c", "b", EVERYTHING]), st.randoms())  # fmt: skip
+def test_the_order_of_rules_never_matters_and_denials_only_take_away(
+    found: list[dict[str, Any]], caller: Caller, action: Action, repository: str, chance: Any
+) -> None:
+    decided = policy({"rules": found}).decide(caller, action, repository).allowed
+    shuffled = chance.sample(found, len(found))
+    assert policy({"rules": shuffled}).decide(caller, action, repository).allowed == decided
+    without = [one for one in found if one["effect"] == "allow"]
+    assert policy({"rules": without}).decide(caller, action, repository).allowed >= decided
+
+
+@given(st.text(max_size=60))
+def test_any_word_of_a_rule_is_understood_or_a_misuse(text: str) -> None:
+    try:
+        found = callers.parse(text)
+    except Misuse:
+        return
+    assert str(found) == text
+    found.includes(ALICE, ALICE.groups)
+
+
+def test_names_that_an_issuer_chose_are_shown_in_part() -> None:
+    for caller in (Caller(name="x" * 9999), Caller(certificates=("x" * 9999,))):
+        assert len(policy(RULES).decide(caller, Action.PUSH, "a").told) < 300
+
+
+@given(st.binary(max_size=100) | st.text(max_size=100).map(str.encode))
+def test_any_file_is_one_of_rules_or_a_misuse(content: bytes) -> None:
+    with contextlib.suppress(Misuse):
+        access.policy(content)
+    with contextlib.suppress(Misuse):
+        access.policy(b"rules: [" + content + b"]")

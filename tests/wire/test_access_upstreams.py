@@ -1,0 +1,85 @@
+"""Upstreams' repositories where access is set: what the upstream has there, and nothing else."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from octopull.cli.cluster import Ports, running
+from octopull.config.access import AccessSettings
+from octopull.config.upstreams import UpstreamSettings
+from support import access
+from support.access import People, push
+from support.registry import Registry, digest_of, manifest
+from support.upstream import Front, front
+
+LAYER, SECRET = b"a layer of the upstream", b"a layer that only the team may see"
+IMAGE = manifest(b"{}", LAYER)
+RULES = [*access.RULES, {"who": ["known"], "repositories": ["docker.io/**"], "actions": ["pull"]}]
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(auto_decompress=False) as one:
+        yield one
+
+
+@pytest.fixture
+async def upstream(tmp_path: Path, session: aiohttp.ClientSession) -> AsyncIterator[Front]:
+    async with running(tmp_path / "upstream", 0, Ports(0, "127.0.0.1")) as home:
+        await push(Registry(session, home.proxy.address), "library/app", LAYER)
+        async with front(home.proxy.address) as one:
+            yield one
+
+
+@pytest.fixture
+async def people(
+    tmp_path: Path, session: aiohttp.ClientSession, upstream: Front
+) -> AsyncIterator[People]:
+    files = access.files(tmp_path / "access")
+    access.write_rules(tmp_path / "access" / "policy.yaml", RULES)
+    hub = UpstreamSettings(name="docker.io", url=upstream.url, timeout_s=5)
+    async with running(
+        tmp_path / "data", 1, Ports(0, "127.0.0.1"), [hub], access=AccessSettings(**files)
+    ) as cluster:
+        yield People(session, cluster)
+
+
+@pytest.mark.parametrize("at", ["proxy", "agent"])
+@pytest.mark.parametrize("reference", ["v1", digest_of(IMAGE)])
+async def test_an_upstreams_image_is_pulled_by_those_who_may(
+    people: People, at: str, reference: str
+) -> None:
+    for path in (f"manifests/{reference}", f"blobs/{digest_of(LAYER)}"):
+        assert (await people(None, at)("GET", f"/v2/library/app/{path}?ns=docker.io")).status == 401
+        answer = await people("carol", at)("GET", f"/v2/library/app/{path}?ns=docker.io")
+        assert answer.status == 200, path
+
+
+@pytest.mark.parametrize("at", ["proxy", "agent"])
+async def test_what_the_upstream_does_not_have_is_not_had_by_asking_for_it_there(
+    people: People, upstream: Front, at: str
+) -> None:
+    pushed = await push(people("alice"), "team/app", SECRET)
+    for path in (f"blobs/{digest_of(SECRET)}", f"blobs/{digest_of(pushed)}",
+                 f"manifests/{digest_of(pushed)}"):  # fmt: skip
+        answer = await people("carol", at)("GET", f"/v2/library/app/{path}?ns=docker.io")
+        assert answer.status == 404, path
+    upstream.down = True
+    answer = await people("carol", at)(
+        "GET", f"/v2/library/app/blobs/{digest_of(SECRET)}?ns=docker.io"
+    )
+    assert answer.status == 503
+
+
+async def test_a_pulled_image_is_served_on_while_the_upstream_is_away(
+    people: People, upstream: Front
+) -> None:
+    blob = f"/v2/library/app/blobs/{digest_of(LAYER)}?ns=docker.io"
+    carol = people("carol", "agent")
+    for path in ("/v2/library/app/manifests/v1?ns=docker.io", blob):
+        assert (await carol("GET", path)).status == 200
+    upstream.down = True
+    assert (await carol("GET", blob)).status == 200
+    assert (await people("bob", "proxy")("GET", blob)).status == 200
