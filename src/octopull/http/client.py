@@ -238,7 +238,7 @@ class Http:
 
 @asynccontextmanager
 async def among_services(
-    own: Role, files: ClusterTls | None
+    own: Role, files: ClusterTls | None, resolver: AbstractResolver | None = None
 ) -> AsyncIterator[tuple[Reloading[Mutual] | None, Http]]:
     """How a service that is ``own`` proves it, and a client that does; None, and one in clear.
 
@@ -246,7 +246,7 @@ async def among_services(
         Misuse: the files are wrong.
 
     """
-    async with known_as(own, files) as tls, Http(tls=tls) as http:
+    async with known_as(own, files) as tls, Http(resolver, tls) as http:
         yield tls, http
 
 
