@@ -21,7 +21,7 @@ from octopull.transport.buffers import BufferPool
 from octopull.transport.line import Line, PlainLine, SecureLine
 from octopull.transport.receiving import Receiver
 from octopull.transport.sending import Body, Sender
-from support.certificates import new
+from support.authorities import new
 from support.cluster import content
 
 CAPACITY = 6_000_000

@@ -40,3 +40,21 @@ async def test_of_a_burst_no_more_are_let_in_than_may_be_greeted_at_once() -> No
     listener.close()
     for stranger in strangers:
         stranger.close()
+
+
+async def test_strangers_who_were_not_greeted_yet_are_hung_up_on_at_the_end() -> None:
+    begun = asyncio.Event()
+
+    async def greet(sock: socket.socket) -> None:
+        begun.set()
+        await asyncio.get_running_loop().sock_recv(sock, 1)
+
+    listener = listening("127.0.0.1", 0)
+    with socket.create_connection(listener.getsockname()) as stranger:
+        stranger.setblocking(False)
+        async with Tasks() as tasks:
+            Door(listener, tasks, greet, 3)
+            await begun.wait()
+        listener.close()
+        async with asyncio.timeout(10):
+            assert await asyncio.get_running_loop().sock_recv(stranger, 1) == b""

@@ -23,7 +23,7 @@ from octopull.security import mutual
 from octopull.security.mutual import Mutual
 from octopull.security.reloading import Reloading, known_as
 from octopull.security.roles import Role
-from support.certificates import DAY, Authority, new
+from support.authorities import DAY, Authority, new
 from support.waiting import until
 
 SOON_S = 10.0

@@ -1,10 +1,9 @@
 """Every route of the internal services by every kind of caller, tried; docs/rights.md has the outcome."""
 
 import asyncio
-import gc
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -13,7 +12,7 @@ from aiohttp import web
 
 from octopull.cli.cluster import Cluster, Ports, running
 from octopull.cli.own_certificates import OwnCertificates
-from octopull.http.server import SLOW_CLIENTS
+from octopull.http import serving
 from octopull.security.rights import may
 from octopull.security.roles import Role
 
@@ -24,25 +23,42 @@ SERVICES = {"origin": "/collect", "tracker": "/announce", "tag_index": "/gc"}
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+def apps(monkeypatch: pytest.MonkeyPatch) -> list[web.Application]:
+    """Those that are served, with all their routes."""
+    found: list[web.Application] = []
+    add = serving._add_standing_routes
+
+    def added(app: web.Application, checks: Sequence[serving.Check]) -> None:
+        add(app, checks)
+        found.append(app)
+
+    monkeypatch.setattr(serving, "_add_standing_routes", added)
+    return found
+
+
+@pytest.fixture
+async def cluster(apps: list[web.Application], tmp_path: Path) -> AsyncIterator[Cluster]:
+    del apps  # Must be there before.
     own = OwnCertificates(tmp_path / "tls", "127.0.0.1")
     own.make()
     async with running(tmp_path, 0, Ports(0, "127.0.0.1"), certificates=own) as one:
         yield one
 
 
-def routes(of: str) -> list[tuple[str, str]]:
+def routes(apps: list[web.Application], of: str) -> list[tuple[str, str]]:
     """Method and path of each route of the service that has ``of``, as it registered them."""
-    found = {
-        frozenset((route.method, route.resource.canonical)
-                  for route in one.router.routes() if route.resource is not None)
-        for one in gc.get_objects() if isinstance(one, web.Application) and SLOW_CLIENTS in one
-    }  # fmt: skip
+    found = [
+        {(route.method, route.resource.canonical)
+         for route in one.router.routes() if route.resource is not None}
+        for one in apps
+    ]  # fmt: skip
     (ours,) = [one for one in found if any(path == of for _, path in one)]
     return sorted(ours, key=lambda route: (route[1], route[0]))
 
 
-async def test_every_cell_of_the_table_is_as_it_is_answered(cluster: Cluster) -> None:
+async def test_every_cell_of_the_table_is_as_it_is_answered(
+    cluster: Cluster, apps: list[web.Application]
+) -> None:
     assert cluster.certificates is not None
     hosts = {"origin": cluster.origin, "tracker": cluster.tracker, "tag_index": cluster.tag_index}
     lines = ["| | agent | origin | tracker | tag index | proxy | operator | nobody |",
@@ -50,7 +66,7 @@ async def test_every_cell_of_the_table_is_as_it_is_answered(cluster: Cluster) ->
     async with aiohttp.ClientSession() as session:
         contexts = {caller: _context(cluster, caller) for caller in CALLERS}
         for service, own in SERVICES.items():
-            for method, path in routes(own):
+            for method, path in routes(apps, own):
                 url = hosts[service].url + re.sub(r"\{\w+\}", "x", path)
                 answers = await asyncio.gather(
                     *(_denied(session, method, url, contexts[caller]) for caller in CALLERS)

@@ -12,7 +12,7 @@ from octopull.http.client import Http, among_services
 from octopull.kernel.errors import Denied, Fault
 from octopull.security.roles import Role
 from octopull.services.tag_index.app import run
-from support.certificates import new
+from support.authorities import new
 from support.ports import free_ports
 from support.services import started
 from support.waiting import until

@@ -20,7 +20,7 @@ from octopull.security.roles import Role
 from octopull.swarm.messages import Handshake
 from octopull.transport.lines import Lines
 from octopull.transport.node import PeerNode
-from support.certificates import DAY, Authority, new
+from support.authorities import DAY, Authority, new
 from support.waiting import until
 
 SOON_S = 10.0

@@ -19,7 +19,7 @@ from octopull.swarm.messages import Have, Message, PieceHead
 from octopull.transport.buffers import BufferPool
 from octopull.transport.line import SecureLine
 from octopull.transport.receiving import SCRATCH_BYTES, Receiver
-from support.certificates import new
+from support.authorities import new
 from support.cluster import content
 
 CAPACITY = 262_144

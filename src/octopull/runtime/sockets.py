@@ -1,6 +1,7 @@
 """Listening sockets, for servers that accept by themselves."""
 
 import asyncio
+import functools
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -75,9 +76,13 @@ class Door:
                 sock.close()
             else:
                 self._strangers += 1
-                self._tasks.start(self._greet(sock), "greet").add_done_callback(self._greeted)
+                greeting = self._tasks.start(self._greet(sock), "greet")
+                greeting.add_done_callback(functools.partial(self._greeted, sock))
             # Accepting from a backlog does not wait: without this a burst would hold the loop.
             await asyncio.sleep(0)
 
-    def _greeted(self, _: "asyncio.Task[None]") -> None:
+    def _greeted(self, sock: socket.socket, greeting: "asyncio.Task[None]") -> None:
         self._strangers -= 1
+        if greeting.cancelled():
+            # Perhaps before it began, so that nobody else knows of the socket.
+            sock.close()
