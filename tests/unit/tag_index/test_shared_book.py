@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, NotFound, Unavailable
 from octopull.kernel.names import TagName
-from octopull.oci.manifests import Manifest, MediaType
+from octopull.oci.manifests import Descriptor, Manifest, MediaType
 from octopull.services.tag_index import outbox, statements
 from octopull.services.tag_index.database import Applied
 from octopull.services.tag_index.statements import Change
@@ -182,3 +182,19 @@ def test_noise_is_no_change_and_no_message(noise: bytes) -> None:
     for decode in (statements.decode, outbox.decode):
         with suppress(Corrupt):
             decode(noise)
+
+
+def test_what_repositories_hold_is_the_same_everywhere(books: Books) -> None:
+    layer, lone, away = (Digest.of(name) for name in (b"layer", b"lone", b"away"))
+    for digest in (layer, lone):
+        books.ours.holdings.pushed("a/b", digest)
+    references = (
+        Descriptor("x", layer, 1, required=True),
+        Descriptor("x", away, 1, required=False),
+    )
+    manifest = Manifest(MediaType.OCI_MANIFEST, references, None, "", {})
+    books.ours.put(NAME, Pushed(Digest.of(b"image"), 1, manifest), [])
+    books.ours.holdings.dropped("a/b", lone)
+    assert books.dump(books.ours) == books.dump(books.theirs)
+    held = [books.theirs.holdings.held("a/b", one) for one in (layer, lone, away)]
+    assert held == [True, False, False]
