@@ -4,8 +4,10 @@
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,15 @@ import pytest
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from support import toxic
-from support.chaos import client, verdict
+from support.chaos import client, drives, verdict
 from support.chaos.books import Books
 from support.chaos.client import Client, Noted, Target
 from support.chaos.disks import Disks, blob_file
+from support.chaos.drives import Drive
 from support.chaos.forks import Forks
 from support.chaos.history import History, Outcome, Tag
 from support.chaos.lab import lacking
+from support.chaos.likeness import differing
 from support.chaos.run import SHAPE, run
 from support.images import Image
 from support.production import Production, Shape, production
@@ -42,6 +46,26 @@ async def test_nothing_is_lost_or_wrong_whatever_befalls_a_cluster(
     assert told.verdict.good, "\n".join(told.verdict.sentences())
     assert told.mishaps.total() >= len(SMALL.counts)
     assert told.operations["pull done"]
+
+
+def test_a_slowed_drive_does_less_until_it_is_quickened(tmp_path: Path) -> None:
+    if os.geteuid() or drives.lacking():
+        pytest.skip(f"no slow disks here: needs root {' '.join(drives.lacking())}")
+
+    def written_s() -> float:
+        started_s = time.monotonic()
+        with (tmp_path / "disk" / "file").open("wb", buffering=0) as file:
+            file.write(bytes(drives.SLOW_BYTES_PER_S // 2))
+            os.fsync(file.fileno())
+        return time.monotonic() - started_s
+
+    with ExitStack() as stack:
+        drive = Drive(tmp_path / "disk", stack)
+        drive.slow()
+        slow_s = written_s()
+        drive.quicken()
+        assert slow_s > 2 * written_s()
+    assert not list((tmp_path / "disk").iterdir())
 
 
 async def test_forks_are_told_apart_though_many_are_asked_for_at_once(
@@ -137,3 +161,17 @@ async def test_a_blob_that_no_origin_has_is_told_as_lost(
     assert [str(gone) in one for one in found.lost] == [True]
     assert len(found.unrepaired) == 2
     assert not found.anomalies
+
+
+async def test_what_was_not_replicated_is_told_as_differing(
+    http: Http, noted: Noted, forks: Forks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "HEALED_S", 1.0)
+    async with (
+        production(tmp_path / "east", http, ALONE, forks.place) as east,
+        production(tmp_path / "west", http, ALONE, forks.place) as west,
+    ):
+        image = await pushed(noted, east, 1)
+        assert not await differing(noted, east, east)
+        (lacking,) = await differing(noted, east, west)
+        assert f"{TAG} is {image.manifest!r} at one, None at the other" in lacking

@@ -126,6 +126,21 @@ async def test_each_of_them_may_be_killed_and_lose_its_disk(indexes: Indexes) ->
         await counts(indexes, node)
 
 
+async def test_one_that_is_stopped_in_order_has_another_lead_before_it_ends(
+    indexes: Indexes,
+) -> None:
+    await indexes.start(*indexes.nodes)
+    led = await indexes.leader()
+    others = [node for node in indexes.nodes if node is not led]
+    await asyncio.to_thread(led.stop)
+    for other in others:
+        assert (await state(indexes.http, other))["leader"] not in {"", led.address}
+    digest = await indexes.image(1)
+    await indexes.put("v1", digest)
+    for other in others:
+        assert await indexes.seen_by(other, "v1") == digest
+
+
 async def counts(indexes: Indexes, node: Node) -> None:
     """Until ``node`` would be of use if another died."""
 

@@ -17,6 +17,7 @@ from octopull.consensus.events import (
     Event,
     Follow,
     Installed,
+    Leaving,
     Promise,
     Proposed,
     Rebase,
@@ -120,6 +121,10 @@ class Group:
         machine.member, machine.pending = None, {}
         if wipe:
             machine.disk = Disk()
+
+    def leave(self, name: str) -> None:
+        """Tell it that it is about to end."""
+        self._tell(name, Leaving())
 
     def stop(self, name: str, seconds: float) -> None:
         """Nothing happens there for so long; then everything."""

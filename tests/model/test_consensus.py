@@ -13,7 +13,7 @@ def harm(group: Group) -> None:
     name = random.choice([group.leader() or group.names[0], *group.names])
     some = random.sample(group.names, random.randint(1, len(group.names) // 2))
     down = [one for one in group.names if group.machines[one].member is None]
-    match random.randrange(8):
+    match random.randrange(9):
         case 0:
             group.kill(name)
         case 1:
@@ -28,6 +28,10 @@ def harm(group: Group) -> None:
             group.isolate([name])
         case 6:
             group.isolate(some)
+        case 7:
+            group.leave(name)
+            group.run(group.now + random.random())
+            group.kill(name)
         case _:
             group.cut.clear()
 
@@ -135,6 +139,39 @@ def test_a_majority_suffices_and_less_does_not() -> None:
     group.kill(group.names[1])
     group.run(70)
     assert group.leader() is None
+
+
+def test_one_that_is_about_to_end_hands_over_in_a_moment() -> None:
+    for seed in SEEDS:
+        group = Group(5, seed)
+        group.lost = 0.0
+        group.run(20)
+        ending = str(group.leader())
+        group.propose()
+        group.leave(ending)
+        assert group.leader() is None, "it still begins something"
+        group.run(group.now + 0.3)
+        assert group.leader() not in {None, ending}
+        group.kill(ending)
+        group.propose()
+        group.run(group.now + 0.3)
+        # The first one may not have been told, though it counts.
+        assert b"p1" in [payload for _, payload in group.history]
+        assert b"p2" in group.acknowledged
+        check_all_agree(group)
+
+
+def test_one_that_nobody_can_follow_goes_on_leading_until_it_ends() -> None:
+    group = Group(3, 3)
+    group.run(20)
+    ending = str(group.leader())
+    group.isolate([ending])
+    group.leave(ending)
+    group.run(group.now + 0.2)
+    assert group.leader() is None
+    group.run(group.now + 20)
+    assert group.leader() not in {None, ending}
+    check_all_agree(group)
 
 
 def test_who_lost_its_disk_does_not_count_until_it_has_everything_again() -> None:

@@ -162,6 +162,7 @@ class Shape:
     agents: int = 2
     replicas: int = 2
     origin: dict[str, Any] = field(default_factory=dict[str, Any])
+    tracker: dict[str, Any] = field(default_factory=dict[str, Any])
     agent: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -193,15 +194,20 @@ class _Site:
 
 
 def planned(
-    folder: Path, http: Http, shape: Shape, places: Callable[[str], Place] = anywhere
-) -> Production:
-    """A cluster none of whose processes runs yet; its data is in ``folder``."""
+    folder: Path, http: Http, shape: Shape, places: Callable[[str], Place] = anywhere,
+    prefix: str = "",
+) -> Production:  # fmt: skip
+    """A cluster none of whose processes runs yet; its data is in ``folder``.
+
+    Names of nodes begin with ``prefix``.
+    """
 
     def sites(verb: str, count: int) -> list[_Site]:
         found = []
         for number, port in enumerate(free_ports(count)):
-            place = places(f"{verb}-{number}")
-            found.append(_Site(f"{verb}-{number}", place, f"{place.host}:{port}"))
+            name = f"{prefix}{verb}-{number}"
+            place = places(name)
+            found.append(_Site(name, place, f"{place.host}:{port}"))
         return found
 
     def node(verb: str, site: _Site, **settings: Any) -> Node:
@@ -224,7 +230,7 @@ def planned(
     several = {"tag_indexes": tag_indexes} if shape.tag_indexes > 1 else {}
     settings: dict[str, dict[str, Any]] = {
         "origin": {**ring, **shape.origin},
-        "tracker": ring,
+        "tracker": {**ring, **shape.tracker},
         "tag-index": {**ring, **several},
         "proxy": {**ring, "tag_indexes": tag_indexes, "trackers": trackers},
         "agent": {"trackers": trackers, "tag_indexes": tag_indexes, **shape.agent},

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from octopull.clients.origin import OriginCluster
-from octopull.config.services import ProxyConfig
+from octopull.config.services import ProxyConfig, RepairSettings
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import InvalidDigest, NotFound, Unavailable
 from octopull.services.proxy.app import run as run_proxy
+from octopull.storage.disk import DiskStore
 from support.cluster import content
 from support.origins import holders, origin
 from support.ports import free_ports
@@ -121,3 +122,48 @@ async def test_a_copy_with_other_bytes_is_refused(
         assert not list((tmp_path / ring[0] / "uploads").iterdir())
         with pytest.raises(NotFound):
             await OriginCluster(http, ring[:1], 1).stat("ns", digest)
+
+
+async def test_a_push_that_lacked_a_quorum_is_spread_before_a_manifest_may_refer_to_it(
+    http: Http, ring: list[str], tmp_path: Path
+) -> None:
+    blob = content(100_000, 10)
+    digest = Digest.of(blob)
+    cluster = OriginCluster(http, ring, 3)
+    referring = OriginCluster(http, ring, 3, book=lambda: "5" * 16)
+    async with origin(tmp_path, ring[0], ring, 3):
+        with pytest.raises(Unavailable):
+            await cluster.uploads.push("ns", digest, blob)
+    async with origin(tmp_path, ring[0], ring, 3):
+        # A client that asks may still take it for pushed ...
+        assert await cluster.keep("ns", [digest]) == {digest: len(blob)}
+        # ... but not refer to it, until it is where a push puts it.
+        with pytest.raises(Unavailable):
+            await referring.keep("ns", [digest])
+        async with origin(tmp_path, ring[1], ring, 3):
+            assert await referring.keep("ns", [digest]) == {digest: len(blob)}
+            assert await holders(http, ring[:2], digest) == set(ring[:2])
+        # It had its quorum once: who is away now has it still.
+        assert await referring.keep("ns", [digest]) == {digest: len(blob)}
+
+
+@pytest.mark.parametrize("size", [3_000, 600_000], ids=["small", "of several pieces"])
+async def test_what_the_first_owners_disk_has_damaged_comes_from_the_next(
+    http: Http, ring: list[str], tmp_path: Path, size: int
+) -> None:
+    blob = content(size, 11)
+    digest = Digest.of(blob)
+    cluster = OriginCluster(http, ring, REPLICAS)
+    async with AsyncExitStack() as stack:
+        for name in ring:
+            await stack.enter_async_context(
+                origin(tmp_path, name, ring, REPLICAS, repair=RepairSettings(every_s=0))
+            )
+        await cluster.uploads.push("ns", digest, blob)
+        first = DiskStore(tmp_path / cluster.owners(digest)[0]).path(digest)
+        first.write_bytes(bytes(size))
+        for span in (None, (10, 100)):
+            async with cluster.stream("ns", digest, span) as response:
+                start, length = span or (0, size)
+                assert await response.read() == blob[start : start + length]
+        assert not first.exists()

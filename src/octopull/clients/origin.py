@@ -13,7 +13,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )  # fmt: skip
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 import aiohttp
@@ -93,12 +93,12 @@ class OriginCluster:
         copies = min(self._replicas, len(members.hosts)) if members.fixed else self._replicas
         return copies // 2
 
-    async def stat(self, namespace: str, digest: Digest, silent_max: int = 0) -> int:
+    async def stat(self, namespace: str, digest: Digest) -> int:
         """Size in bytes, of what can be fetched, too.
 
         Raises:
             NotFound: no origin has it, nor what they fetch from. Unavailable: not all could be
-                asked, but for ``silent_max``.
+                asked.
             Pending, UpstreamFailed: it is on its way from an upstream; it won't come.
 
         """
@@ -107,19 +107,28 @@ class OriginCluster:
             reply = await self._http.call("HEAD", blob_url(host, namespace, digest))
             return int(reply.headers["Content-Length"])
 
-        async def ask_source(host: str) -> int | None:
+        try:
+            return await first_holder(self._preference(digest), self._health, ask)
+        except (NotFound, Unavailable) as fault:
+            with self._unless_nowhere(namespace, fault):
+                size = await self._size_elsewhere(namespace, digest)
+        return await self._held(namespace, digest, ask) if size is None else size
+
+    async def _size_elsewhere(self, namespace: str, digest: Digest) -> int | None:
+        """Of a blob that can be fetched; None if that is known at the end alone.
+
+        Raises:
+            as ``stat``.
+
+        """
+
+        async def ask(host: str) -> int | None:
             url = f"{blob_url(host, namespace, digest)}/source"
             reply = await self._http.call("HEAD", url, timeout_s=SOURCE_S)
             size = reply.headers.get(SIZE_HEADER, "")
             return int(size) if size else None
 
-        line = self._preference(digest)
-        try:
-            return await first_holder(line, self._health, ask, silent_max)
-        except (NotFound, Unavailable) as fault:
-            with self._unless_nowhere(namespace, fault):
-                size = await first(line, self._health, ask_source)
-        return await self._held(namespace, digest, ask) if size is None else size
+        return await first(self._preference(digest), self._health, ask)
 
     @contextlib.contextmanager
     def _unless_nowhere(self, namespace: str, fault: NotFound | Unavailable) -> Iterator[None]:
@@ -140,10 +149,12 @@ class OriginCluster:
         """Touch blobs that somebody is about to refer to, on all their owners.
 
         Returns the sizes in bytes of those that are there: they stay for the grace time of
-        garbage collection, or until the manifest that refers to them is recorded or refused.
+        garbage collection, or until the manifest that refers to them is recorded or refused. If
+        that is a book's affair, they are on a quorum of origins, too.
 
         Raises:
-            Unavailable: one was found nowhere, and not all could be asked, but for ``silent_max``.
+            Unavailable: one was found nowhere, and not all could be asked, but for ``silent_max``;
+                or one has too few copies, and no more can be made.
 
         """
         wanted = dict.fromkeys(digests)
@@ -157,7 +168,7 @@ class OriginCluster:
         more, also_silent = await self._keep_at(others, namespace)
         silent |= also_silent
         missing = [digest for digest in others if digest not in more]
-        more |= await self._sizes(namespace, missing, silent_max)
+        more |= await self._sizes(namespace, missing)
         nowhere = any(digest not in more for digest in missing)
         if nowhere and len(silent) > silent_max and split(namespace, self._upstreams) is None:
             raise next(iter(silent.values()))
@@ -168,14 +179,16 @@ class OriginCluster:
     ) -> tuple[dict[Digest, int], dict[str, Unavailable]]:
         return await keeping.keep_at(self._http, asked, self._health, namespace, self._book())
 
-    async def _sizes(
-        self, namespace: str, digests: Sequence[Digest], silent_max: int
-    ) -> dict[Digest, int]:
-        """Of blobs that can be fetched."""
+    async def _sizes(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, int]:
+        """Of blobs that can be fetched.
+
+        One that an origin has all the same, but does not let be referred to, is none of them.
+        """
         found: dict[Digest, int] = {}
         for digest in digests:
             with contextlib.suppress(NotFound):
-                found[digest] = await self.stat(namespace, digest, silent_max)
+                size = await self._size_elsewhere(namespace, digest)
+                found[digest] = await self.stat(namespace, digest) if size is None else size
         return found
 
     async def read(self, namespace: str, digest: Digest, bytes_max: int) -> bytes:
@@ -213,10 +226,21 @@ class OriginCluster:
             as ``stat``.
 
         """
-        holder = await self._holder(namespace, digest)
         headers = {} if span is None else {"Range": f"bytes={span[0]}-{span[0] + span[1] - 1}"}
-        url = blob_url(holder, namespace, digest)
-        async with self._http.stream("GET", url, headers=headers) as response:
+        line = self._preference(digest)
+        async with AsyncExitStack() as stack:
+            while True:
+                holder = await self._holder(namespace, digest, line)
+                url = blob_url(holder, namespace, digest)
+                opening = self._http.stream("GET", url, headers=headers)
+                try:
+                    response = await stack.enter_async_context(opening)
+                    break
+                except (NotFound, Unavailable):
+                    # It died since it said so, or finds only now what its disk has made of it.
+                    line.remove(holder)
+                    if not line:
+                        raise
             yield response
 
     async def metainfo(self, namespace: str, digest: Digest) -> Described:
@@ -308,16 +332,24 @@ class OriginCluster:
 
         await first(self.hosts, self._health, ask)
 
-    async def _holder(self, namespace: str, digest: Digest) -> str:
+    async def _holder(self, namespace: str, digest: Digest, line: Sequence[str]) -> str:
+        """The first of ``line`` that says that it has the blob."""
+
         async def ask(host: str) -> str:
             await self._http.call("HEAD", blob_url(host, namespace, digest))
             return host
 
-        return await self._held(namespace, digest, ask)
+        return await self._held(namespace, digest, ask, line)
 
-    async def _held(self, namespace: str, digest: Digest, ask: Callable[[str], Awaitable[T]]) -> T:
-        """The answer of a host that has the blob, if need be once it is being fetched."""
-        line = self._preference(digest)
+    async def _held(
+        self, namespace: str, digest: Digest, ask: Callable[[str], Awaitable[T]],
+        line: Sequence[str] | None = None,
+    ) -> T:  # fmt: skip
+        """The answer of a host that has the blob, if need be once it is being fetched.
+
+        Asked are those of ``line``, or all.
+        """
+        line = self._preference(digest) if line is None else line
         for _ in range(FETCHES_MAX):
             try:
                 return await first_holder(line, self._health, ask)

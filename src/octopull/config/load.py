@@ -15,6 +15,8 @@ from octopull.kernel.errors import Fault, Misuse
 T = TypeVar("T")
 ENVIRONMENT_PREFIX = "OCTOPULL_"
 FILE_BYTES_MAX = 1 << 20
+_NO_YAML = yaml.YAMLError, ValueError, RecursionError
+"""PyYAML lets pass what Python says of dates and numbers that are none, and of endless nesting."""
 
 
 def load(
@@ -54,11 +56,25 @@ def read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise Misuse(f"{path}: configuration files end at {FILE_BYTES_MAX} bytes")
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise Misuse(f"{path}: {error}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str) -> dict[str, Any]:
+    """The mapping in a YAML document; ``where`` it is from is told to people.
+
+    Raises:
+        Misuse: not YAML, or no mapping.
+
+    """
+    try:
+        document = yaml.safe_load(text)
+    except _NO_YAML as error:
+        raise Misuse(f"{where}: {error}") from error
     if not isinstance(document, dict):
-        raise Misuse(f"{path}: expected sections such as 'agent:' at the top")
+        raise Misuse(f"{where}: expected sections such as 'agent:' at the top")
     return document
 
 
@@ -70,7 +86,7 @@ def _override(values: dict[str, Any], path: list[str], text: str) -> None:
         values = values[name]
     try:
         values[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except _NO_YAML:
         values[last] = text
 
 

@@ -17,6 +17,7 @@ from octopull.config.membership import (
     check_me,
     check_weights,
 )  # fmt: skip
+from octopull.config.peer_store import PeerStoreSettings
 from octopull.config.preheating import PreloadSettings
 from octopull.config.replication import ReplicationSettings
 from octopull.config.upstreams import UpstreamSettings, names_of
@@ -154,6 +155,8 @@ class TrackerConfig:
     """Seconds between two announces of a host."""
     peer_ttl_s: float = 30.0
     """Seconds after its last announce at which a peer is forgotten."""
+    peer_store: PeerStoreSettings = field(default_factory=PeerStoreSettings)
+    """Where several trackers may share what they know of peers (docs/cluster.md)."""
     handout_max: int = 30
     metainfo_bytes_max: int = 256 * 1024 * 1024
     preheat_ttl_s: float = 3600.0

@@ -42,7 +42,12 @@ class Installed:
     entry_term: int
 
 
-Event = Received | Ticked | Proposed | Asked | Installed
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """The member is about to end: if it leads, another should."""
+
+
+Event = Received | Ticked | Proposed | Asked | Installed | Leaving
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ class Leadership:
     limits: Limits
     begun_index: int
     followers: dict[str, Follower]
+    ending: bool = False
+    """Nothing new begins; whoever has the whole log is to take over."""
+    _named: bool = False
     _round: int = 0
     _reads: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
@@ -50,6 +53,18 @@ class Leadership:
         agreed = int(self._majority(have, self.log.last_index))
         # An older term's entry is only safe below one of ours (paper, 5.4.2).
         return agreed if self.log.term(agreed) == self.term else 0
+
+    def successor(self) -> str:
+        """The one that is to take over, told once; empty if nobody is, or has the whole log yet."""
+        if not self.ending or self._named:
+            return ""
+        able = {
+            one.heard_s: peer
+            for peer, one in self.followers.items()
+            if not one.birth and one.matched == self.log.last_index
+        }
+        self._named = bool(able)
+        return able[max(able)] if able else ""
 
     def ask(self, read: int) -> None:
         """``read`` waits for a majority to answer what is said from now on."""

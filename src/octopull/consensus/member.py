@@ -16,6 +16,7 @@ from octopull.consensus.events import (
     Event,
     Follow,
     Installed,
+    Leaving,
     Promise,
     Proposed,
     Rebase,
@@ -34,6 +35,7 @@ from octopull.consensus.messages import (
     Greeting,
     Joins,
     Message,
+    TakeOver,
     VoteAsked,
     Voted,
 )
@@ -101,6 +103,9 @@ class Member:
                 self._leading().ask(read)
             case Installed():
                 self._installed(event)
+            case Leaving():
+                if self.leads is not None:
+                    self.leads.ending = True
         self._lead()
         out, self._out = self._out, []
         return out
@@ -119,7 +124,11 @@ class Member:
 
     @property
     def ready(self) -> bool:
-        """Whether it leads, and has applied all that was committed before."""
+        """Whether it leads, has applied all that was committed before, and goes on."""
+        return self._is_whole and self.leads is not None and not self.leads.ending
+
+    @property
+    def _is_whole(self) -> bool:
         return self.leads is not None and self.commit >= self.leads.begun_index
 
     def wants_book(self, term: int, index: int) -> bool:
@@ -136,9 +145,11 @@ class Member:
     def _lead(self) -> None:
         if self.leads is not None:
             self._commit(self.leads.agreed_index())
-            if self.ready:
+            if self._is_whole:
                 self._out.extend(self.leads.current())
             self._out.extend(self.leads.news(self.commit, self._now))
+            if peer := self.leads.successor():
+                self._send(peer, TakeOver(term=self.leads.term))
 
     # Time.
 
@@ -162,12 +173,12 @@ class Member:
 
     # Votes.
 
-    def _stand(self, *, trial: bool) -> None:
+    def _stand(self, *, trial: bool, asked_to: bool = False) -> None:
         if not trial:
             self._promise(self.promised.term + 1, self.name)
         self._trial, self._votes = trial, {self.name}
         asked = VoteAsked(
-            term=self.promised.term + trial, trial=trial,
+            term=self.promised.term + trial, trial=trial, asked_to=asked_to,
             last_index=self.log.last_index, last_term=self.log.last_term,
         )  # fmt: skip
         self._out.extend(Send(peer, asked) for peer in self.others)
@@ -187,7 +198,7 @@ class Member:
 
     def _vote_asked(self, peer: str, asked: VoteAsked) -> None:
         silent_s = 0.0 if self.leads is not None else self._now - self._heard_s
-        if self.leader and silent_s < self.limits.election_s:
+        if self.leader and silent_s < self.limits.election_s and not asked.asked_to:
             return  # Who can't hear the leader must not unseat it (thesis, 4.2.3).
         if asked.term > self.promised.term and not asked.trial:
             self._promise(asked.term, "")
@@ -205,6 +216,12 @@ class Member:
         if self._votes and voted.granted and (voted.term, voted.trial) == (expected, self._trial):
             self._votes.add(peer)
             self._count()
+
+    def _asked_to_lead(self, peer: str, asked: TakeOver) -> None:
+        led = self.leader == peer and asked.term == self.promised.term
+        if led and not self.promised.birth:
+            self._follow("")
+            self._stand(trial=False, asked_to=True)
 
     def _promise(self, term: int, voted_for: str) -> None:
         if term > self.promised.term:
@@ -353,6 +370,8 @@ class Member:
                 self._vote_asked(peer, message)
             case Greeting():
                 self._greeted(peer, message)
+            case TakeOver():
+                self._asked_to_lead(peer, message)
             case Voted(granted=True):
                 self._voted(peer, message)
             case Appended() | Voted() if message.term > self.promised.term:

@@ -32,11 +32,15 @@ class _Message(msgspec.Struct, frozen=True, tag=True, array_like=True, kw_only=T
 
 
 class VoteAsked(_Message, frozen=True, tag=True, array_like=True, kw_only=True):
-    """Whether the sender may lead ``term``; on ``trial``, whether it could (thesis, 9.6)."""
+    """Whether the sender may lead ``term``; on ``trial``, whether it could (thesis, 9.6).
+
+    ``asked_to``: the one that leads has asked it to (thesis, 3.10), so that it need not be silent.
+    """
 
     last_index: Number
     last_term: Number
     trial: bool
+    asked_to: bool = False
 
 
 class Voted(_Message, frozen=True, tag=True, array_like=True, kw_only=True):
@@ -86,4 +90,8 @@ class Greeting(_Message, frozen=True, tag=True, array_like=True, kw_only=True):
     answer: bool
 
 
-Message = VoteAsked | Voted | Append | Appended | Greeting
+class TakeOver(_Message, frozen=True, tag=True, array_like=True, kw_only=True):
+    """The sender leads ``term``, and ends; the receiver has all of its log and should follow it."""
+
+
+Message = VoteAsked | Voted | Append | Appended | Greeting | TakeOver

@@ -219,13 +219,13 @@ class DiskStore:
 
     def adopt(
         self, file: Path, fd: int, metainfo: Metainfo, *, lone: bool = False,
-        touched_ns: int | None = None,
+        unspread: bool = False, touched_ns: int | None = None,
     ) -> None:  # fmt: skip
         """Move a whole, proven file in; durable when this returns.
 
         ``fd`` is ``file`` open for writing. If the blob is here already, ``file`` goes. A
-        ``lone`` blob is never collected, until it is released. A blob that is new here counts as
-        touched at ``touched_ns``, if that is given, and now if not.
+        ``lone`` blob is never collected, until it is released. A blob that is new here may be
+        marked as ``unspread``, and counts as touched at ``touched_ns``: now, if that is not given.
         """
         target = self.path(metainfo.digest)
         with disk_faults("storing a blob"):
@@ -240,6 +240,8 @@ class DiskStore:
                     file.unlink(missing_ok=True)
                 else:
                     durable.put(sides.meta(target), metainfo.encode())
+                    if unspread:
+                        sides.unspread(target).touch()
                     now_ns = self.now_ns() if touched_ns is None else touched_ns
                     os.utime(file, ns=(file.stat().st_atime_ns, now_ns))
                     file.rename(target)
@@ -443,8 +445,3 @@ class DiskStore:
             entry = self.entry(digest)
             if entry is not None:
                 yield entry
-
-    def disk_share(self) -> tuple[int, int]:
-        """Bytes used and bytes in all of the file system the root is on."""
-        stat = os.statvfs(self.root)
-        return (stat.f_blocks - stat.f_bavail) * stat.f_frsize, stat.f_blocks * stat.f_frsize

@@ -1,7 +1,9 @@
 """Which blobs leave the disk: the idle and old ones, and the least recently used of a full disk."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from octopull.config.services import CacheSettings
@@ -26,6 +28,12 @@ class EvictionPolicy:
             idle_s=cache.idle_s, life_s=cache.life_s,
             high_watermark=cache.high_watermark, low_watermark=cache.low_watermark,
         )  # fmt: skip
+
+
+def disk_share(folder: Path) -> tuple[int, int]:
+    """Bytes used and bytes in all of the file system that ``folder`` is on."""
+    stat = os.statvfs(folder)
+    return (stat.f_blocks - stat.f_bavail) * stat.f_frsize, stat.f_blocks * stat.f_frsize
 
 
 def victims(
@@ -65,7 +73,7 @@ def partials_before_s(
 
 def evict(store: DiskStore, policy: EvictionPolicy, now_s: float) -> list[Digest]:
     """Apply ``policy`` once; returns what went."""
-    used_bytes, total_bytes = store.disk_share()
+    used_bytes, total_bytes = disk_share(store.root)
     gone: list[Digest] = []
     for digest in victims(store.entries(), policy, used_bytes, total_bytes, now_s):
         try:

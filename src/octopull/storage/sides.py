@@ -3,6 +3,7 @@
     <hex>.meta    its metainfo, written before the bytes
     <hex>.lone    empty: the blob was pushed for its own sake, and is never collected
     <hex>.backed  storage that is not ours has the blob, too: a line for each namespace under which
+    <hex>.unspread  empty: the blob was pushed here, and as far as is known has too few copies
 
 A blob without metainfo has it made anew; side files without a blob are swept at a start.
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from octopull.storage import durable
 
-_META, _LONE, _BACKED = ".meta", ".lone", ".backed"
+_META, _LONE, _BACKED, _UNSPREAD = ".meta", ".lone", ".backed", ".unspread"
 NOTES_BYTES_MAX = 64 * 1024
 """A blob may be pushed under any number of namespaces: the first are remembered."""
 
@@ -30,6 +31,11 @@ def lone(blob: Path) -> Path:
 def backed(blob: Path) -> Path:
     """The file whose being there says that the blob at ``blob`` is elsewhere, too."""
     return blob.with_name(blob.name + _BACKED)
+
+
+def unspread(blob: Path) -> Path:
+    """The file whose being there says that the blob at ``blob`` may have too few copies."""
+    return blob.with_name(blob.name + _UNSPREAD)
 
 
 def note_backed(blob: Path, namespace: str) -> int:
@@ -66,7 +72,7 @@ def unlink(blob: Path) -> None:
 
     """
     blob.unlink()
-    for side in (backed(blob), meta(blob), lone(blob)):
+    for side in (backed(blob), meta(blob), lone(blob), unspread(blob)):
         side.unlink(missing_ok=True)
 
 
@@ -76,6 +82,6 @@ def sweep(folder: Path) -> None:
     for name in names:
         stem, _, ending = name.rpartition(".")
         torn = name.endswith(durable.TEMPORARY)
-        orphan = f".{ending}" in {_META, _LONE, _BACKED} and stem not in names
+        orphan = f".{ending}" in {_META, _LONE, _BACKED, _UNSPREAD} and stem not in names
         if torn or orphan:
             (folder / name).unlink(missing_ok=True)

@@ -159,11 +159,12 @@ class Uploads:
                 session.start_over()
 
     def commit(
-        self, session_id: str, digest: Digest, *, lone: bool = False, touched_ns: int | None = None
-    ) -> Metainfo:
+        self, session_id: str, digest: Digest, *, lone: bool = False, unspread: bool = False,
+        touched_ns: int | None = None,
+    ) -> Metainfo:  # fmt: skip
         """Make the session's bytes the blob ``digest``; durable when this returns.
 
-        ``lone`` and ``touched_ns`` are as of ``DiskStore.adopt``. Under another algorithm than
+        ``lone``, ``unspread`` and ``touched_ns`` are as of ``DiskStore.adopt``. Under another algorithm than
         SHA-256 the bytes are read once more.
 
         Raises:
@@ -180,7 +181,10 @@ class Uploads:
             with disk_faults("committing an upload"):
                 # The file may hold more than was hashed, if a write failed half-way.
                 os.ftruncate(session.fd, session.size)
-            self._store.adopt(session.path, session.fd, metainfo, lone=lone, touched_ns=touched_ns)
+            self._store.adopt(
+                session.path, session.fd, metainfo,
+                lone=lone, unspread=unspread, touched_ns=touched_ns,
+            )  # fmt: skip
             self._end(session_id, session)
             return metainfo
 

@@ -3,12 +3,15 @@
 import asyncio
 import os
 import random
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from pathlib import Path
 
 from octopull.kernel.digest import Digest
 from support.agreeing import all_count
+from support.chaos import drives
 from support.chaos.disks import Disks, blob_files
 from support.chaos.forks import faketime
 from support.chaos.history import History, Spell
@@ -121,9 +124,10 @@ async def _parted(harm: Harm, node: Node, mishap: Mishap) -> AsyncIterator[None]
         for kind, nodes in harm.cluster.by_verb.items()
     }
     kinds = [kind for kind in others if others[kind]]
-    harm.lab.part(node.name, others[random.Random(mishap.draw).choice(kinds)])
+    theirs = others[random.Random(mishap.draw).choice(kinds)]
+    harm.lab.part(node.name, theirs)
     yield
-    harm.lab.join(node.name)
+    harm.lab.join(node.name, theirs)
 
 
 @asynccontextmanager
@@ -143,12 +147,7 @@ async def _damaged(harm: Harm, node: Node, mishap: Mishap) -> AsyncIterator[None
         large = [path for path in files if path.stat().st_size > LARGE_BYTES]
         chance = random.Random(mishap.draw)
         path = chance.choice(chance.choice([files, large or files]))
-        with path.open("r+b") as file:
-            middle = file.seek(0, os.SEEK_END) // 2
-            file.seek(middle)
-            (byte,) = file.read(1)
-            file.seek(middle)
-            file.write(bytes([byte ^ 1]))
+        _flip(path)
         harm.damaged.append((node.name, Digest(path.name)))
     yield
     # An origin reads all of its blobs when it starts; of an agent's, somebody must get rid.
@@ -156,6 +155,21 @@ async def _damaged(harm: Harm, node: Node, mishap: Mishap) -> AsyncIterator[None
     if node.verb == "agent":
         node.wipe()
     await harm.cluster.start(node)
+
+
+def _flip(path: Path) -> None:
+    """Change a bit in the middle of a file.
+
+    In a copy that takes its place: who reads the file at this moment has proven it, and holds what
+    it has read in memory, as no disk could change it.
+    """
+    content = bytearray(path.read_bytes())
+    if content:
+        content[len(content) // 2] ^= 1
+    copy = path.with_name(f"{path.name}.tmp")
+    copy.write_bytes(content)
+    shutil.copystat(path, copy)
+    copy.replace(path)
 
 
 @asynccontextmanager
@@ -166,12 +180,21 @@ async def _clock(harm: Harm, node: Node, mishap: Mishap) -> AsyncIterator[None]:
     clock.write_text("+0")
 
 
+@asynccontextmanager
+async def _slowed(harm: Harm, node: Node, mishap: Mishap) -> AsyncIterator[None]:
+    harm.lab.drives[node.name].slow()
+    yield
+    harm.lab.drives[node.name].quicken()
+
+
 _WAYS: dict[Way, Callable[[Harm, Node, Mishap], AbstractAsyncContextManager[None]]] = {
     Way.KILLED: _killed, Way.WIPED: _killed, Way.STOPPED: _stopped, Way.CUT: _cut,
-    Way.PARTED: _parted, Way.FILLED: _filled, Way.DAMAGED: _damaged, Way.CLOCK: _clock,
+    Way.PARTED: _parted, Way.FILLED: _filled, Way.SLOWED: _slowed, Way.DAMAGED: _damaged,
+    Way.CLOCK: _clock,
 }  # fmt: skip
 
 
 def possible() -> list[Way]:
     """What can be done on this machine."""
-    return [way for way in Way if way is not Way.CLOCK or faketime()]
+    impossible = {Way.CLOCK: not faketime(), Way.SLOWED: drives.lacking()}
+    return [way for way in Way if not impossible.get(way)]

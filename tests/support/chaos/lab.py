@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from support.chaos.drives import Drive, attempt, run
 from support.chaos.forks import Forked, Forks
 from support.production import Place
 
-DISK_MIB = 256
 _NUMBERS = itertools.count()
 COMMANDS = ("ip", "iptables", "mount")
 
@@ -61,12 +60,13 @@ class Lab:
         self._name = f"o{own:x}x{next(_NUMBERS) % 1000}"
         self._net = f"10.{100 + (own >> 8) % 100}.{own % 256}"
         self.hosts: dict[str, Host] = {}
+        self.drives: dict[str, Drive] = {}
 
     def __enter__(self) -> Self:
-        _run("ip", "link", "add", self._name, "type", "bridge")
-        self._stack.callback(_try, "ip", "link", "del", self._name)
-        _run("ip", "addr", "add", f"{self._net}.1/24", "dev", self._name)
-        _run("ip", "link", "set", self._name, "up")
+        run("ip", "link", "add", self._name, "type", "bridge")
+        self._stack.callback(attempt, "ip", "link", "del", self._name)
+        run("ip", "addr", "add", f"{self._net}.1/24", "dev", self._name)
+        run("ip", "link", "set", self._name, "up")
         return self
 
     def __exit__(
@@ -81,7 +81,7 @@ class Lab:
         host = Host(number, f"{self._name}n{number}", f"{self._net}.{number}", self._folder / node)
         self.hosts[node] = host
         self._link(host)
-        self._mount(host)
+        self.drives[node] = Drive(host.disk, self._stack)
         host.clock.write_text("+0")
 
         def launch(log: Path, verb: str, config: Path) -> Forked:
@@ -92,45 +92,33 @@ class Lab:
         return Place(host.address, launch)
 
     def _link(self, host: Host) -> None:
-        _run("ip", "netns", "add", host.name)
-        self._stack.callback(_try, "ip", "netns", "del", host.name)
-        _run("ip", "link", "add", host.link, "type", "veth", "peer", "name", "eth0",
+        run("ip", "netns", "add", host.name)
+        self._stack.callback(attempt, "ip", "netns", "del", host.name)
+        run("ip", "link", "add", host.link, "type", "veth", "peer", "name", "eth0",
              "netns", host.name)  # fmt: skip
-        _run("ip", "link", "set", host.link, "master", self._name, "up")
-        _run("ip", "-n", host.name, "addr", "add", f"{host.address}/24", "dev", "eth0")
+        run("ip", "link", "set", host.link, "master", self._name, "up")
+        run("ip", "-n", host.name, "addr", "add", f"{host.address}/24", "dev", "eth0")
         for device in ("eth0", "lo"):
-            _run("ip", "-n", host.name, "link", "set", device, "up")
-
-    def _mount(self, host: Host) -> None:
-        host.disk.mkdir(parents=True)
-        _run("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "none", str(host.disk))
-        self._stack.callback(_try, "umount", "-l", str(host.disk))
+            run("ip", "-n", host.name, "link", "set", device, "up")
 
     def cut(self, node: str) -> None:
         """Take the link of ``node`` down."""
-        _run("ip", "link", "set", self.hosts[node].link, "down")
+        run("ip", "link", "set", self.hosts[node].link, "down")
 
     def mend(self, node: str) -> None:
         """Take it up again."""
-        _run("ip", "link", "set", self.hosts[node].link, "up")
+        run("ip", "link", "set", self.hosts[node].link, "up")
 
     def part(self, node: str, others: Iterable[str]) -> None:
         """Let nothing pass between ``node`` and ``others``."""
+        self._filter("-A", node, others)
+
+    def join(self, node: str, others: Iterable[str]) -> None:
+        """Let everything pass between them again."""
+        self._filter("-D", node, others)
+
+    def _filter(self, change: str, node: str, others: Iterable[str]) -> None:
+        within = "ip", "netns", "exec", self.hosts[node].name, "iptables", "-w"
         for other in others:
             for chain, side in (("INPUT", "-s"), ("OUTPUT", "-d")):
-                self._filter(node, "-A", chain, side, self.hosts[other].address, "-j", "DROP")
-
-    def join(self, node: str) -> None:
-        """Let everything pass again."""
-        self._filter(node, "-F")
-
-    def _filter(self, node: str, *words: str) -> None:
-        _run("ip", "netns", "exec", self.hosts[node].name, "iptables", "-w", *words)
-
-
-def _run(*words: str) -> None:
-    subprocess.run(words, check=True, capture_output=True)
-
-
-def _try(*words: str) -> None:
-    subprocess.run(words, check=False, capture_output=True)
+                run(*within, change, chain, side, self.hosts[other].address, "-j", "DROP")

@@ -20,6 +20,7 @@ class Way(StrEnum):
     PARTED = "parted"
     """It and those of another kind do not hear each other; everybody else hears both."""
     FILLED = "disk full"
+    SLOWED = "disk slow"
     DAMAGED = "disk damaged"
     """Bytes of a blob are other bytes. Found when it is started again."""
     CLOCK = "clock wrong"
@@ -30,18 +31,18 @@ class Way(StrEnum):
 TABLE: dict[str, dict[Way, int]] = {
     "origin": {
         Way.KILLED: 4, Way.WIPED: 2, Way.STOPPED: 2, Way.CUT: 2, Way.PARTED: 2, Way.FILLED: 1,
-        Way.DAMAGED: 2, Way.CLOCK: 1, Way.ROLLED: 1,
+        Way.SLOWED: 2, Way.DAMAGED: 2, Way.CLOCK: 1, Way.ROLLED: 1,
     },
     "tracker": {Way.KILLED: 4, Way.STOPPED: 2, Way.CUT: 2, Way.PARTED: 1, Way.CLOCK: 1,
                 Way.ROLLED: 1},
     "tag-index": {
         Way.KILLED: 4, Way.STOPPED: 2, Way.CUT: 2, Way.PARTED: 2, Way.FILLED: 1, Way.CLOCK: 1,
-        Way.ROLLED: 1, Way.WIPED: 2,
+        Way.ROLLED: 1, Way.WIPED: 2, Way.SLOWED: 2,
     },
     "proxy": {Way.KILLED: 4, Way.STOPPED: 1, Way.CUT: 1, Way.PARTED: 1, Way.CLOCK: 1, Way.ROLLED: 1},
     "agent": {
         Way.KILLED: 4, Way.WIPED: 2, Way.STOPPED: 1, Way.CUT: 1, Way.PARTED: 1, Way.FILLED: 1,
-        Way.DAMAGED: 1, Way.CLOCK: 1, Way.ROLLED: 1,
+        Way.SLOWED: 1, Way.DAMAGED: 1, Way.CLOCK: 1, Way.ROLLED: 1,
     },
 }  # fmt: skip
 """How often each is drawn, against the others of its kind of node."""
@@ -68,7 +69,7 @@ class Mishap:
 
 
 def drawn(
-    seed: int, counts: Mapping[str, int], length_s: float, possible: Collection[Way]
+    seed: int | str, counts: Mapping[str, int], length_s: float, possible: Collection[Way]
 ) -> dict[str, list[Mishap]]:
     """For each kind of node what befalls it, one mishap after another: so one node at a time."""
     return {

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from support.chaos.availability import summed
-from support.chaos.run import Told
+from support.chaos.trial import Told
 
-FOUND = ("lost", "wrong", "anomalies", "missed", "unrepaired", "broken")
+FOUND = ("lost", "wrong", "anomalies", "missed", "unrepaired", "differing", "broken")
 
 
 def show(runs: Sequence[Told]) -> None:

@@ -30,6 +30,8 @@ class Verdict:
     """Said to be nowhere, though acknowledged; at last it was there."""
     unrepaired: list[str] = field(default_factory=list[str])
     """Copies that an owner still lacks."""
+    differing: list[str] = field(default_factory=list[str])
+    """What two clusters that replicate to each other do not agree on."""
     broken: list[str] = field(default_factory=list[str])
     """Why the run did not come to its end, or a process did not live to see it."""
 
@@ -117,7 +119,7 @@ async def _unread(client: Client, at: Target, repository: str, kind: str, conten
         said = asked.said
         return asked.fine
 
-    return "" if await _soon(there) else said or "no answer"
+    return "" if await soon(there) else said or "no answer"
 
 
 async def _resolved(client: Client, at: Target, tag: Tag) -> bool:
@@ -125,10 +127,11 @@ async def _resolved(client: Client, at: Target, tag: Tag) -> bool:
         one, _ = await client.resolve(at, tag)
         return one.outcome is Outcome.DONE and not one.stale
 
-    return await _soon(answers)
+    return await soon(answers)
 
 
-async def _soon(holds: Callable[[], Awaitable[bool]]) -> bool:
+async def soon(holds: Callable[[], Awaitable[bool]]) -> bool:
+    """Whether it does within ``HEALED_S``."""
     try:
         await until(holds, HEALED_S)
     except TimeoutError:

@@ -12,7 +12,7 @@ from support.chaos.history import Outcome, Tag
 from support.images import Image
 from support.production import Production
 
-TAGS = [Tag(f"team/app{number % 3}", f"v{number}") for number in range(6)]
+TAGS = 6
 """Few, so that clients meet at them."""
 
 FRESH = 16
@@ -26,14 +26,17 @@ DOWN_SHARE = 0.1
 class Workload:
     """All of them; ``harmed`` names the nodes that something befalls now.
 
-    What is ``damaged``, and on whose disk, they ask for, and take it from there.
+    What is ``damaged``, and on whose disk, they ask for, and take it from there. ``team`` owns
+    the repositories.
     """
 
     def __init__(
         self, seed: int, cluster: Production, noted: Noted, harmed: Collection[str],
-        damaged: list[tuple[str, Digest]],
+        damaged: list[tuple[str, Digest]], team: str = "team",
     ) -> None:  # fmt: skip
-        self._seed = seed
+        self._seed = f"{seed} {team}"
+        self._team = team
+        self._tags = [Tag(f"{team}/app{number % 3}", f"v{number}") for number in range(TAGS)]
         self._noted = noted
         self._harmed = harmed
         self._damaged = damaged
@@ -88,7 +91,7 @@ class Workload:
         return chance.choice(targets if not up or chance.random() < DOWN_SHARE else up)
 
     async def _push(self, client: Client, chance: random.Random) -> None:
-        tag, new = chance.choice(TAGS), self._noted.books.drawn(next(self._numbers))
+        tag, new = chance.choice(self._tags), self._noted.books.drawn(next(self._numbers))
         for _ in range(chance.randint(1, 2)):
             outcome = await client.push(self._some(self._proxies, chance), tag, new)
             if outcome is Outcome.DONE:
@@ -96,7 +99,7 @@ class Workload:
                 return
 
     async def _move(self, client: Client, chance: random.Random) -> None:
-        tag, proxy = chance.choice(TAGS), self._some(self._proxies, chance)
+        tag, proxy = chance.choice(self._tags), self._some(self._proxies, chance)
         there = [image for other, image in self._stood if other.repository == tag.repository]
         if chance.random() < 0.3 or not there:
             await client.delete(proxy, tag)
@@ -107,7 +110,7 @@ class Workload:
         if len(self._fresh) >= FRESH:
             return
         number = next(self._numbers)
-        tag, new = Tag("team/fresh", f"n{number}"), self._noted.books.drawn(number)
+        tag, new = Tag(f"{self._team}/fresh", f"n{number}"), self._noted.books.drawn(number)
         if await client.push(self._some(self._proxies, chance), tag, new) is Outcome.DONE:
             self._fresh.append(tag)
 
@@ -119,7 +122,7 @@ class Workload:
                 for at in itself or self._proxies:
                     await client.read(at, *part)
         at = self._some([*self._agents, *self._proxies], chance)
-        await client.pull(at, chance.choice(TAGS))
+        await client.pull(at, chance.choice(self._tags))
 
     async def _pull_fresh(self, client: Client, chance: random.Random) -> None:
         up = [one for one in self._agents if one.name not in self._harmed]

@@ -87,3 +87,11 @@ def test_what_may_be_absent_may_be_given_or_null() -> None:
 def test_settings_that_make_no_sense_are_told(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(Misuse, match=told):
         load.load(AgentConfig, "agent", {"agent": {**GOOD["agent"], **settings}}, {})
+
+
+@pytest.mark.parametrize("text", ["a: 2001-13-99", "a: 0b_", f"a: {'9' * 5000}", "[" * 3000])
+def test_what_python_takes_for_no_value_is_told_as_no_yaml(text: str) -> None:
+    with pytest.raises(Misuse, match="the file: "):
+        load.parse(text, "the file")
+    environment = {"OCTOPULL_AGENT__DATA": text}
+    assert load.load(AgentConfig, "agent", GOOD, environment).data == text

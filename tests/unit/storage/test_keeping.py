@@ -10,6 +10,7 @@ import pytest
 
 from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import NotFound
+from octopull.storage import sides
 from octopull.storage.disk import DiskStore
 from octopull.storage.uploads import Uploads
 
@@ -100,6 +101,7 @@ def test_to_keep_a_blob_that_is_not_here_leaves_nothing_behind(tmp_path: Path) -
 def test_side_files_without_a_blob_are_swept_at_the_next_start(tmp_path: Path) -> None:
     store = DiskStore(tmp_path)
     left, gone = stored(store, b"left", lone=True), stored(store, lone=True)
+    sides.unspread(store.path(gone)).touch()
     store.path(gone).unlink()
     store.path(gone).with_suffix(".tmp").touch()
     store = DiskStore(tmp_path)

@@ -30,7 +30,7 @@ from octopull.services.agent.preload import Preloads
 from octopull.services.agent.registry_api import RegistryApi
 from octopull.storage import partial
 from octopull.storage.disk import DiskStore
-from octopull.storage.eviction import EvictionPolicy, evict, partials_before_s
+from octopull.storage.eviction import EvictionPolicy, disk_share, evict, partials_before_s
 from octopull.storage.hot import HotStore
 from octopull.transport.announcing import Introduction
 from octopull.transport.bandwidth_api import add_bandwidth_routes
@@ -113,7 +113,7 @@ async def _evict(store: DiskStore, blobs: Blobs, cache: CacheSettings) -> None:
             for digest in await asyncio.to_thread(evict, store, policy, time.time()):
                 metrics.BLOBS_EVICTED.inc()
                 log.info("blob.evicted", digest=digest.short)
-            before_s = partials_before_s(policy, *store.disk_share(), time.time())
+            before_s = partials_before_s(policy, *disk_share(store.root), time.time())
             for digest in blobs.drop_idle_partials(partial.idle(store, before_s)):
                 log.info("partial.dropped", digest=digest.short)
         except (Fault, OSError) as error:

@@ -192,7 +192,7 @@ class Api:
         digest = Digest.parse(text)
         session = request.match_info["session"]
         try:
-            await asyncio.to_thread(self._uploads.commit, session, digest, lone=lone)
+            await asyncio.to_thread(self._uploads.commit, session, digest, lone=lone, unspread=True)
         except NotFound:
             # A repeated commit, whose first answer was lost or lacked a quorum.
             if await asyncio.to_thread(self._store.keep, digest, lone=lone) is None:

@@ -39,6 +39,7 @@ from octopull.services.origin.repair import Repair
 from octopull.services.origin.ring import Ring
 from octopull.services.origin.scrub import Scrub
 from octopull.services.origin.sources import Sources
+from octopull.services.origin.strays import Strays
 from octopull.services.origin.uploads import Taker
 from octopull.services.origin.write_back import WriteBack
 from octopull.services.origin.write_back_api import WriteBackApi
@@ -108,6 +109,7 @@ async def run(
         repair = Repair(http, store, taker, ring, inventory, write_back, config.repair)
         for title, work in {
             "repair": repair.run(),
+            "clear strays": Strays(http, store, ring, queue, config.repair).run(),
             "scrub": _scrub(config, store, seeds, repair).run(),
             "check health": watch.run(),
             "evict": Caching(store, leaving, config.cache).run(),
@@ -116,7 +118,7 @@ async def run(
             tasks.start(work, title)
         apis: list[Routes] = [
             Api(store, taker, ring, copies, refresh, write_back, node), inventory,
-            CollectionApi(store, books, leaving, write_back), RefreshApi(refresh),
+            CollectionApi(store, books, copies, leaving, write_back), RefreshApi(refresh),
             WriteBackApi(write_back), watch,
         ]  # fmt: skip
         async with node:

@@ -9,7 +9,7 @@ from octopull.kernel.errors import Fault
 from octopull.observability import logs, metrics
 from octopull.services.origin.leaving import Leaving
 from octopull.storage.disk import NS_PER_S, DiskStore
-from octopull.storage.eviction import EvictionPolicy, victims
+from octopull.storage.eviction import EvictionPolicy, disk_share, victims
 
 log = logs.get("origin")
 TOUCHED_S = 60.0
@@ -47,7 +47,7 @@ class Caching:
         return gone
 
     def _victims(self, before_ns: int) -> list[Digest]:
-        used_bytes, total_bytes = self._store.disk_share()
+        used_bytes, total_bytes = disk_share(self._store.root)
         before_s = before_ns / NS_PER_S
         able = (one for one in self._store.entries() if one.backed and one.touched_s < before_s)
         return victims(able, self._policy, used_bytes, total_bytes, time.time())

@@ -20,6 +20,7 @@ from octopull.kernel import documents, names
 from octopull.kernel.digest import Digest
 from octopull.observability import logs, metrics
 from octopull.services.origin.books import Books
+from octopull.services.origin.copies import Copies
 from octopull.services.origin.leaving import Leaving
 from octopull.services.origin.write_back import WriteBack
 from octopull.storage.disk import NS_PER_S, DiskStore
@@ -32,12 +33,14 @@ class CollectionApi:
     """The handlers; see ``add_to`` for the table of routes."""
 
     def __init__(
-        self, store: DiskStore, books: Books, leaving: Leaving, write_back: WriteBack
-    ) -> None:
+        self, store: DiskStore, books: Books, copies: Copies, leaving: Leaving,
+        write_back: WriteBack,
+    ) -> None:  # fmt: skip
         self._store = store
         self._leaving = leaving
         self._write_back = write_back
         self._books = books
+        self._copies = copies
 
     def add_to(self, app: web.Application) -> None:
         """Register every route."""
@@ -55,7 +58,8 @@ class CollectionApi:
     async def keep(self, request: web.Request) -> web.Response:
         """Touch the blobs that are here, and answer their sizes in bytes.
 
-        Who names a book is about to record a manifest of the namespace that refers to them.
+        Who names a book is about to record a manifest of the namespace that refers to them: then
+        they have copies enough when this answers.
         """
         namespace = names.namespace(request.match_info["namespace"])
         digests = read_digests(await request.read(), "such a question", DIGESTS_MAX)
@@ -69,6 +73,7 @@ class CollectionApi:
 
         kept = await asyncio.to_thread(keep)
         if book:
+            await self._copies.complete(namespace, kept)
             await self._write_back.owe(namespace, kept)
         return json_answer({str(digest): size for digest, size in kept.items()})
 

@@ -1,7 +1,8 @@
 """Copies of a blob on its other owners, made before a push is acknowledged."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from pathlib import Path
 
 from octopull.clients.keeping import condemn
 from octopull.clients.origin import replica_url
@@ -9,13 +10,18 @@ from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault, Unavailable
 from octopull.observability import logs, metrics
+from octopull.runtime.tasks import each
+from octopull.runtime.turns import Turns
 from octopull.services.origin.ring import Ring
+from octopull.storage import sides
 from octopull.storage.blob_file import BlobFile
 from octopull.storage.disk import DiskStore
+from octopull.storage.durable import disk_faults
 
 log = logs.get("origin")
 COPY_IDLE_S = 30.0
 READ_BYTES = 1024 * 1024
+AT_ONCE = 4
 
 
 class Copies:
@@ -25,6 +31,7 @@ class Copies:
         self._http = http
         self._store = store
         self._ring = ring
+        self._turns = Turns()
 
     @property
     def quorum(self) -> int:
@@ -59,6 +66,31 @@ class Copies:
             copies += await self._copy(host, namespace, digest, mark)
         if copies < self.quorum:
             raise Unavailable("too few origins took a copy", copies=copies, quorum=self.quorum)
+        with disk_faults("noting that a blob is spread"):
+            self._mark(digest).unlink(missing_ok=True)
+
+    async def complete(self, namespace: str, digests: Collection[Digest]) -> None:
+        """Spread those of ``digests`` whose push began here and was not acknowledged.
+
+        A client need not push again what is there, so nothing may refer to it before.
+
+        Raises:
+            Unavailable: as ``spread``.
+
+        """
+
+        async def complete(digest: Digest) -> None:
+            async with self._turns.of(digest):
+                if self._mark(digest).exists():
+                    await self.spread(namespace, digest)
+
+        unspread = await asyncio.to_thread(
+            lambda: [digest for digest in digests if self._mark(digest).exists()]
+        )
+        await each(unspread, complete, AT_ONCE)
+
+    def _mark(self, digest: Digest) -> Path:
+        return sides.unspread(self._store.path(digest))
 
     async def condemn_elsewhere(self, digests: Sequence[Digest]) -> set[Digest]:
         """Let no other origin rely on backends having ``digests``; those that one has.

@@ -25,6 +25,12 @@ OWED_MAX = 20
 _SHELF = re.compile("[0-9a-f]{2}", re.ASCII)
 
 
+def told(ring: Ring) -> RingTold:
+    """``ring`` as origins tell each other: the same, in whatever order it was written."""
+    now = ring.members.now
+    return RingTold(origins=sorted(now.hosts), replicas=ring.replicas, weights=dict(now.weights))
+
+
 class Inventory:
     """The blobs of ``store``, by who else of ``ring`` owns them."""
 
@@ -45,10 +51,7 @@ class Inventory:
 
     async def _told_ring(self, _: web.Request) -> web.Response:
         """The ring as this origin was told of it when it started."""
-        ring, now = self._ring, self._ring.members.now
-        return json_answer(
-            RingTold(origins=list(now.hosts), replicas=ring.replicas, weights=dict(now.weights))
-        )
+        return json_answer(told(self._ring))
 
     async def fingerprints(self, host: str) -> list[str]:
         """Of what both this origin and ``host`` own."""

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +24,7 @@ from octopull.consensus.events import (
     Event,
     Follow,
     Installed,
+    Leaving,
     Promise,
     Proposed,
     Rebase,
@@ -52,6 +53,9 @@ CURRENT_S = 5.0
 """A majority answers within milliseconds, unless it is none, or a disk hangs."""
 
 CHANGE_S = 30.0
+HAND_OVER_S = 1.0
+"""Two round trips and three syncs of disks, if another is able to lead; else there is an election."""
+
 AGAIN_S = 1.0
 """After the disk failed, until it is tried again."""
 
@@ -196,6 +200,13 @@ class Agreement:
                 await asyncio.shield(self._reads.join())
         except TimeoutError:
             raise Unavailable(NOBODY, public=NOBODY) from None
+
+    async def hand_over(self) -> None:
+        """Have another lead, as this one is about to end; whether or not that is done in time."""
+        self._tell(Leaving())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER_S), self._changed:
+                await self._changed.wait_for(lambda: self.leader not in {"", self.name})
 
     # What comes.
 

@@ -107,6 +107,8 @@ async def run(
                 leading.start(lead_by_turns(sharing, book.store, lead), "lead")
             started(listening)
             await stop.wait()
+            if sharing is not None:
+                await sharing.hand_over()
 
 
 def _add_to(
