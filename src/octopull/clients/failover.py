@@ -68,13 +68,13 @@ async def first_heard(
 
 
 async def first_holder(
-    hosts: Sequence[str], health: Health, call: Callable[[str], Awaitable[T]], silent_max: int = 0
+    hosts: Sequence[str], health: Health, call: Callable[[str], Awaitable[T]]
 ) -> T:
     """As ``first_heard``, but a host that lacks the thing is passed over.
 
     Raises:
-        NotFound: every host answered but for ``silent_max`` of them, and none has it.
-        Unavailable: none has it, and more did not answer, so nobody knows.
+        NotFound: every host answered, and none has it.
+        Unavailable: none has it, and some did not answer, so nobody knows.
 
     """
     missing: NotFound | None = None
@@ -87,33 +87,27 @@ async def first_holder(
             missing = fault
             return None
 
-    found = await _race(hosts, health, ask, silent_max)
+    found = await _race(hosts, health, ask)
     if found is None:
         raise missing or Unavailable("no hosts to ask")
     return found[0]
 
 
 async def _race(
-    hosts: Sequence[str], health: Health, ask: Callable[[str], Awaitable[tuple[T] | None]],
-    silent_max: int = 0,
-) -> tuple[T] | None:  # fmt: skip
-    """The first answer that is one; None if all answered without, but for ``silent_max``.
-
-    Those that are down need not be waited for if it makes no difference.
+    hosts: Sequence[str], health: Health, ask: Callable[[str], Awaitable[tuple[T] | None]]
+) -> tuple[T] | None:
+    """The first answer that is one; None if all answered without.
 
     Raises:
-        Unavailable: none is, and more did not answer.
+        Unavailable: none is, and some did not answer.
 
     """
     ask = briefly(hosts, health, ask, DOWN_S)
     line = deque(health.order(hosts, time.monotonic()))
     asked: dict[asyncio.Future[tuple[T] | None], tuple[str, float]] = {}
-    silent: list[Unavailable] = []
+    silent: Unavailable | None = None
     try:
         while line or asked:
-            left = [*line, *(host for host, _ in asked.values())]
-            if len(silent) + len(left) <= silent_max < len(hosts) and all(map(health.down, left)):
-                return None
             if line:
                 host = line.popleft()
                 asking = asyncio.ensure_future(first([host], health, ask))
@@ -126,7 +120,7 @@ async def _race(
                 try:
                     found = task.result()
                 except Unavailable as fault:
-                    silent.append(fault)
+                    silent = fault
                     continue
                 if found is not None:
                     for host, at_s in asked.values():
@@ -137,8 +131,8 @@ async def _race(
         for task in asked:
             task.cancel()
         await asyncio.gather(*asked, return_exceptions=True)
-    if len(silent) > silent_max or len(silent) == len(hosts) > 0:
-        raise silent[-1]
+    if silent is not None:
+        raise silent
     return None
 
 

@@ -93,12 +93,12 @@ class OriginCluster:
         copies = min(self._replicas, len(members.hosts)) if members.fixed else self._replicas
         return copies // 2
 
-    async def stat(self, namespace: str, digest: Digest, silent_max: int = 0) -> int:
+    async def stat(self, namespace: str, digest: Digest) -> int:
         """Size in bytes, of what can be fetched, too.
 
         Raises:
             NotFound: no origin has it, nor what they fetch from. Unavailable: not all could be
-                asked, but for ``silent_max``.
+                asked.
             Pending, UpstreamFailed: it is on its way from an upstream; it won't come.
 
         """
@@ -108,7 +108,7 @@ class OriginCluster:
             return int(reply.headers["Content-Length"])
 
         try:
-            return await first_holder(self._preference(digest), self._health, ask, silent_max)
+            return await first_holder(self._preference(digest), self._health, ask)
         except (NotFound, Unavailable) as fault:
             with self._unless_nowhere(namespace, fault):
                 size = await self._size_elsewhere(namespace, digest)
@@ -168,7 +168,7 @@ class OriginCluster:
         more, also_silent = await self._keep_at(others, namespace)
         silent |= also_silent
         missing = [digest for digest in others if digest not in more]
-        more |= await self._sizes(namespace, missing, silent_max)
+        more |= await self._sizes(namespace, missing)
         nowhere = any(digest not in more for digest in missing)
         if nowhere and len(silent) > silent_max and split(namespace, self._upstreams) is None:
             raise next(iter(silent.values()))
@@ -179,9 +179,7 @@ class OriginCluster:
     ) -> tuple[dict[Digest, int], dict[str, Unavailable]]:
         return await keeping.keep_at(self._http, asked, self._health, namespace, self._book())
 
-    async def _sizes(
-        self, namespace: str, digests: Sequence[Digest], silent_max: int
-    ) -> dict[Digest, int]:
+    async def _sizes(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, int]:
         """Of blobs that can be fetched.
 
         One that an origin has all the same, but does not let be referred to, is none of them.
@@ -190,9 +188,7 @@ class OriginCluster:
         for digest in digests:
             with contextlib.suppress(NotFound):
                 size = await self._size_elsewhere(namespace, digest)
-                if size is None:
-                    size = await self.stat(namespace, digest, silent_max)
-                found[digest] = size
+                found[digest] = await self.stat(namespace, digest) if size is None else size
         return found
 
     async def read(self, namespace: str, digest: Digest, bytes_max: int) -> bytes:

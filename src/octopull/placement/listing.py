@@ -68,7 +68,8 @@ class Listing:
             found.setdefault(self.me, 0.0)
         hosts = sorted(found, key=lambda host: not found[host])
         weights = {one: found[one] for one in hosts if found[one] != 1}
-        return Membership(tuple(hosts), weights, frozenset(self._joined).intersection(hosts))
+        joined, left = frozenset(self._joined), frozenset(self._leaving)
+        return Membership(tuple(hosts), weights, joined.intersection(hosts), left)
 
     def _listed(self) -> dict[str, float]:
         """By the list and the answers; those of the list first, in its order."""

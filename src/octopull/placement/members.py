@@ -15,11 +15,12 @@ from octopull.placement.rendezvous import EVEN, Weights, line, owners, weighted
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """The hosts of a cluster, and the weights of some of them; those that ``joined`` lately."""
+    """The hosts of a cluster, and the weights of some of them; those that ``joined`` or ``left`` lately."""
 
     hosts: tuple[str, ...]
     weights: Weights = field(default_factory=lambda: EVEN)
     joined: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
 
     @property
     def weighted(self) -> list[str]:

@@ -162,24 +162,3 @@ async def test_if_all_are_down_they_are_waited_for_as_ever() -> None:
     hosts = Hosts({})
     find_down(hosts, *HOSTS)
     assert await first_holder(HOSTS, hosts.health, call) == "a"
-
-
-@pytest.mark.parametrize("away", [{"c"}, {"b", "c"}, {"a", "b", "c"}])
-async def test_what_all_but_a_few_lack_is_not_there(away: set[str]) -> None:
-    answers = {host: Unavailable("away") if host in away else NotFound("no") for host in HOSTS}
-    for silent_max in range(4):
-        hosts = Hosts(answers)
-        known = len(away) <= silent_max and len(away) < len(HOSTS)
-        with pytest.raises(NotFound if known else Unavailable):
-            await first_holder(HOSTS, hosts.health, hosts, silent_max)
-
-
-async def test_one_that_is_down_is_not_asked_where_its_answer_would_make_no_difference() -> None:
-    hosts = Hosts({"a": None, "b": NotFound("no"), "c": NotFound("no")})
-    find_down(hosts, "a")
-    with pytest.raises(NotFound):
-        await first_holder(HOSTS, hosts.health, hosts, 1)
-    assert hosts.asked == ["b", "c"]
-    hosts = Hosts({"a": "here", "b": NotFound("no"), "c": Unavailable("away")})
-    find_down(hosts, "a")
-    assert await first_holder(HOSTS, hosts.health, hosts, 1) == "here"

@@ -31,6 +31,15 @@ class Ring:
         return min(self.replicas, len(self.hosts)) if fixed else self.replicas
 
     @property
+    def settled(self) -> bool:
+        """Whether copies may go because of who owns them: where members come and go, not soon after
+        one did, nor while fewer are known than there are to be copies.
+        """
+        now = self.members.now
+        known = len(now.weighted) >= self.replicas
+        return self.members.fixed or (known and not now.joined and not now.left)
+
+    @property
     def others(self) -> list[str]:
         """All but this one, those that are up first."""
         return self.up_first([host for host in self.hosts if host != self.name])

@@ -59,12 +59,14 @@ class Strays:
             Fault: an origin of the ring does not answer, or a disk fails.
 
         """
+        if not self._ring.settled:
+            return
         # What is touched from here on stays. Owners touch what they are asked for below, so of
         # two origins that each take the other for the owner at most one removes its copy.
         before_ns = self._store.now_ns() - int(self._settings.settle_s * NS_PER_S)
         strays = self._strays(before_ns)
         while page := await asyncio.to_thread(lambda: list(itertools.islice(strays, PAGE))):
-            if not await self._agreed():
+            if not (self._ring.settled and await self._agreed()):
                 return
             for digest in await self._held_by_owners(page):
                 await self._remove(digest, before_ns)
