@@ -6,7 +6,7 @@ from octopull.cli.cluster import Cluster, tags_beside
 from octopull.config.backends import BackendSettings
 
 PLAIN = (
-    "WARNING: all of it speaks in clear: --tls encrypts everything, and has services let in none but "
+    "WARNING: All of it speaks in clear: --tls encrypts everything, and has services let in none but "
     "each other."
 )
 OPEN = "WARNING: whoever reaches these ports may push, pull and delete: see --access."
