@@ -36,6 +36,7 @@ def _may(methods: frozenset[str], path: str, *roles: Role) -> Right:
 
 _STANDING = (
     Right(READ, "/metrics", EVERYONE),
+    Right(READ, "/members", EVERYONE),
     Right(READ, "/x/config", EVERYONE),
     _may(WRITE, "/x/config", OPERATOR),
 )
