@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup clients-installed servers-installed demo test check sim clients clients-large golden conformance faults fuzz format bench-dataplane bench-bounds bench-backends bench-failover bench-repair bench-replication bench-swarm
+.PHONY: help setup clients-installed servers-installed demo test check sim clients clients-large golden conformance faults fuzz audit format bench-dataplane bench-bounds bench-backends bench-failover bench-repair bench-replication bench-slowloris bench-swarm
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | column -t -s'|'
@@ -77,6 +77,9 @@ bench-repair: setup ## an origin's disk is lost, and filled again at the limit's
 bench-replication: setup ## two clusters whose link is cut under load for ten minutes; ARGS="--cut 30s"
 	PYTHONPATH=bench:examples:tests $(RUN)/python bench/replication.py $(ARGS)
 
+bench-slowloris: setup ## requests beside 5,000 clients that never send a whole one; ARGS="--slow-clients 1000"
+	PYTHONPATH=bench:examples:tests $(RUN)/python bench/slowloris.py $(ARGS)
+
 bench-swarm: setup clients-installed ## N hosts pull one blob at once, against libtorrent and nginx, as root; ARGS="--hosts 8"
 	@scripts/install-clients --rivals
 	@$(RUN)/uv sync --quiet --locked --system-certs --group bench
@@ -85,6 +88,10 @@ bench-swarm: setup clients-installed ## N hosts pull one blob at once, against l
 fuzz: setup ## every parser of bytes from others, led by the code they reach; ARGS="--inputs 300000"
 	@$(RUN)/uv sync --quiet --locked --system-certs --group fuzz
 	PYTHONPATH=tests $(RUN)/python -m fuzz $(ARGS)
+
+audit: setup ## known weaknesses of what is installed, by pip-audit; needs the network
+	$(RUN)/uv export --quiet --no-dev --all-extras --no-emit-project --output-file .venv/audited.txt >/dev/null
+	$(RUN)/uvx --quiet pip-audit --requirement .venv/audited.txt --require-hashes --disable-pip
 
 format: setup ## format and mend what can be mended
 	$(RUN)/ruff format src tests examples bench

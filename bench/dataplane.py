@@ -27,7 +27,7 @@ LINES = [
     *limiting.LINES, *peering.LINES, *listing.LINES, *remembering.LINES,
 ]  # fmt: skip
 NEEDS = ("nginx", "docker-registry", "curl", "sha256sum", "skopeo", "ctr", "containerd", "ip",
-         "tc", "openssl")  # fmt: skip
+         "tc", "openssl", "redis-server")  # fmt: skip
 RESULTS = Path(__file__).parent / "results" / "dataplane.json"
 
 

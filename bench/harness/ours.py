@@ -81,14 +81,14 @@ class Tracker:
 
 
 @contextmanager
-def tracker(folder: Path, of: Cluster) -> Iterator[Tracker]:
-    """A tracker of cluster ``of``."""
+def tracker(folder: Path, of: Cluster, **more: Any) -> Iterator[Tracker]:
+    """A tracker of cluster ``of``; ``more`` are settings of its config."""
     folder.mkdir(parents=True)
     port = free_port()
     config = folder / "tracker.yaml"
     listen = {"host": "127.0.0.1", "port": port}
     settings = {"origins": of.document["origins"], "replicas": 1, "listen": listen}
-    config.write_text(yaml.safe_dump({"tracker": settings}))
+    config.write_text(yaml.safe_dump({"tracker": settings | more}))
     process = Process(folder / "log", "tracker", "--config", config)
     try:
         process.wait_for_text(f"tracker listens on 127.0.0.1:{port}")

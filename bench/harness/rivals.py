@@ -74,6 +74,16 @@ http: {{addr: "127.0.0.1:{port}"}}
 
 
 @contextmanager
+def redis(folder: Path) -> Iterator[Rival]:
+    """Debian's Redis, in memory alone; no rival, but what trackers share."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    words = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+    with running(folder, f"redis://127.0.0.1:{port}", "redis-server", *words) as one:
+        yield one
+
+
+@contextmanager
 def running(folder: Path, url: str, *words: str | Path) -> Iterator[Rival]:
     """A server in a process of its own, from the moment it takes connections."""
     with (folder / "log").open("wb") as log:

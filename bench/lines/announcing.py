@@ -7,8 +7,10 @@ import statistics
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from harness import load, ours, rivals
 from harness.ours import Meter
@@ -22,6 +24,11 @@ COUNT = 20_000
 """Announces per run."""
 
 PACE_PER_S = 3_000
+FLEET_PER_S = HOSTS / 3
+"""What the hosts send by default, each every three seconds ..."""
+
+FLEET_COUNT = int(20 * FLEET_PER_S)
+"""... for twenty seconds, in which each is told of to the store twice."""
 NEWCOMER_WANTS = 30
 CONNECTED_WANTS = 3
 """What a leecher with all its connections asks for, every few seconds."""
@@ -73,6 +80,78 @@ def _latency(folder: Path) -> Iterator[Sides]:
 
 
 @contextmanager
+def _shared_rate(folder: Path) -> Iterator[Sides]:
+    """Announces per second of a tracker that tells Redis of every one, against one with memory."""
+    with ExitStack() as stack:
+        # Their words count for so short a time that hosts are new each time they come.
+        fleeting = {"interval_s": 0.2, "peer_ttl_s": 0.4}
+        trackers = _trackers(stack, folder, fleeting, count=1)
+        requests = announces(1, CONNECTED_WANTS)
+
+        def flood(url: str) -> Sample:
+            return Sample(asyncio.run(load.flood(url, requests, COUNT)))
+
+        yield Sides(
+            lambda: flood(trackers.shared[0]),
+            lambda: flood(trackers.alone[0]),
+            trackers.meter.rss_mib,
+        )
+
+
+@contextmanager
+def _shared_cpu(folder: Path) -> Iterator[Sides]:
+    """CPU of an announce at two trackers that share a Redis, its own included, or each by itself."""
+    with ExitStack() as stack:
+        trackers = _trackers(stack, folder, {}, count=2)
+        requests = announces(1, CONNECTED_WANTS)
+
+        async def fleet(*urls: str) -> None:
+            await asyncio.gather(*(
+                load.paced(url, requests[at :: len(urls)], FLEET_PER_S / len(urls),
+                           FLEET_COUNT // len(urls))
+                for at, url in enumerate(urls)
+            ))  # fmt: skip
+
+        def cost(meter: Meter, *urls: str) -> Sample:
+            meter.start()
+            asyncio.run(fleet(*urls))
+            return Sample(meter.used_s() / FLEET_COUNT * 1_000_000)
+
+        yield Sides(
+            lambda: cost(trackers.meter, *trackers.shared),
+            lambda: cost(trackers.meter_alone, *trackers.alone),
+            trackers.meter.rss_mib, pairs=2,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Trackers:
+    """Some by themselves, and as many that share a Redis; ``meter`` is of these and of it."""
+
+    alone: list[str]
+    meter_alone: Meter
+    shared: list[str]
+    meter: Meter
+
+
+def _trackers(stack: ExitStack, folder: Path, settings: dict[str, float], count: int) -> _Trackers:
+    cluster = stack.enter_context(ours.cluster(folder / "cluster"))
+    server = stack.enter_context(rivals.redis(folder / "redis"))
+
+    def some(name: str, **more: Any) -> list[ours.Tracker]:
+        return [
+            stack.enter_context(ours.tracker(folder / f"{name}-{at}", cluster, **settings, **more))
+            for at in range(count)
+        ]
+
+    alone, sharing = some("alone"), some("sharing", peer_store={"url": server.url})
+    return _Trackers(
+        [one.url for one in alone], Meter([one.pid for one in alone]),
+        [one.url for one in sharing], Meter([server.pid, *(one.pid for one in sharing)]),
+    )  # fmt: skip
+
+
+@contextmanager
 def _services(folder: Path) -> Iterator[tuple[str, str, Meter]]:
     """A tracker that knows all hosts already, and the server that does nothing."""
     with ExitStack() as stack:
@@ -100,4 +179,6 @@ LINES = [
          lambda folder: _rate(folder, NEWCOMER_WANTS), ">= 0.5"),
     Line("announce-p99", "ms", "a no-op handler of the same server", _latency,
          "p99 < 50 ms at 3,000/s"),
+    Line("announce-redis", "req/s", "the same in memory", _shared_rate, ">= 0.5"),
+    Line("announce-redis-cpu", "us", "the same in memory", _shared_cpu, "<= 1.5"),
 ]  # fmt: skip

@@ -57,9 +57,14 @@ class Cutting:
         relay = asyncio.get_running_loop().create_task(self._relay(reader, writer))
         self._relays.add(relay)
         relay.add_done_callback(self._relays.discard)
+        # Even if it is cancelled before it has begun.
+        relay.add_done_callback(lambda _: writer.transport.abort())
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upper_reader, upper_writer = await asyncio.open_connection(self._host, self._port)
+        try:
+            upper_reader, upper_writer = await asyncio.open_connection(self._host, self._port)
+        except OSError:
+            return
         down = asyncio.get_running_loop().create_task(_copy(upper_reader, writer))
         try:
             await self._up(reader, writer, upper_writer)
@@ -69,8 +74,7 @@ class Cutting:
         finally:
             down.cancel()
             await asyncio.gather(down, return_exceptions=True)
-            for one in (writer, upper_writer):
-                one.transport.abort()
+            upper_writer.transport.abort()
 
     async def _up(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,

@@ -4,6 +4,8 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
+from octopull.runtime.sockets import close
+
 CHUNK_BYTES = 64 * 1024
 
 
@@ -48,7 +50,7 @@ class Link:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         assert self._server is not None
-        self._server.close()
+        await close(self._server)
         for relay in self._relays:
             relay.cancel()
         await asyncio.gather(*self._relays, return_exceptions=True)
@@ -61,6 +63,8 @@ class Link:
         relay = asyncio.get_running_loop().create_task(self._relay(reader, writer))
         self._relays.add(relay)
         relay.add_done_callback(self._relays.discard)
+        # Even if it is cancelled before it has begun.
+        relay.add_done_callback(lambda _: writer.transport.abort())
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upper: asyncio.StreamWriter | None = None
@@ -74,9 +78,8 @@ class Link:
         except* OSError:
             pass
         finally:
-            for one in (writer, upper):
-                if one is not None:
-                    one.transport.abort()
+            if upper is not None:
+                upper.transport.abort()
 
     async def _copy(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool

@@ -162,6 +162,7 @@ class Shape:
     agents: int = 2
     replicas: int = 2
     origin: dict[str, Any] = field(default_factory=dict[str, Any])
+    tracker: dict[str, Any] = field(default_factory=dict[str, Any])
     agent: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -229,7 +230,7 @@ def planned(
     several = {"tag_indexes": tag_indexes} if shape.tag_indexes > 1 else {}
     settings: dict[str, dict[str, Any]] = {
         "origin": {**ring, **shape.origin},
-        "tracker": ring,
+        "tracker": {**ring, **shape.tracker},
         "tag-index": {**ring, **several},
         "proxy": {**ring, "tag_indexes": tag_indexes, "trackers": trackers},
         "agent": {"trackers": trackers, "tag_indexes": tag_indexes, **shape.agent},

@@ -5,7 +5,6 @@ import contextlib
 import io
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -24,19 +23,9 @@ from octopull.security.tls import server_context
 from octopull.storage.disk import DiskStore
 from octopull.storage.uploads import Uploads
 from support.cluster import content
+from support.self_signed import certificate
 
 SIZE = 9_000_001
-
-
-def certificate(folder: Path, name: str = "one") -> Tls:
-    made, key = folder / f"{name}.pem", folder / f"{name}.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-         "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", made],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return Tls(certificate=str(made), key=str(key))
 
 
 @pytest.fixture

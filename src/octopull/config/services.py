@@ -9,6 +9,7 @@ from octopull.config.backends import (
     WriteBackSettings,
     check_backends,
 )  # fmt: skip
+from octopull.config.peer_store import PeerStoreSettings
 from octopull.config.preheating import PreloadSettings
 from octopull.config.replication import ReplicationSettings
 from octopull.config.tls import ClusterTls, Tls, check_one_tls
@@ -144,6 +145,8 @@ class TrackerConfig:
     """Seconds between two announces of a host."""
     peer_ttl_s: float = 30.0
     """Seconds after its last announce at which a peer is forgotten."""
+    peer_store: PeerStoreSettings = field(default_factory=PeerStoreSettings)
+    """Where several trackers may share what they know of peers (docs/cluster.md)."""
     handout_max: int = 30
     metainfo_bytes_max: int = 256 * 1024 * 1024
     preheat_ttl_s: float = 3600.0

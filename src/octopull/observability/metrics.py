@@ -108,6 +108,25 @@ SHADOW_FAILED = Counter(
 SHADOW_COMPARED = Counter(
     "octopull_shadow_compared_total", "Objects compared with a shadow's.", ["backend", "outcome"]
 )
+PEER_STORE_UP = Gauge(
+    "octopull_peer_store_up", "1 while the peer store that trackers share answers.", ["store"]
+)
+PEER_STORE_FAILURES = Counter(
+    "octopull_peer_store_failures_total",
+    "Attempts at the shared peer store that failed.",
+    ["store"],
+)
+PEER_STORE_SECONDS = Histogram(
+    "octopull_peer_store_round_trip_seconds",
+    "Seconds of a round trip to the shared peer store, of a batch of announces.",
+    ["store"],
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1),
+)
+PEER_STORE_WORDS = Counter(
+    "octopull_peer_store_words_total",
+    "Peers that other trackers were told of, and heard of from them.",
+    ["store", "direction"],
+)
 REPLICAS_FAILED = Counter("octopull_replicas_failed_total", "Copies to an owner that failed.")
 BLOBS_REPAIRED = Counter(
     "octopull_blobs_repaired_total", "Blobs that an origin lacked and took from another."

@@ -21,13 +21,15 @@ Draw = Callable[[int], int]
 class Member:
     """A peer of one swarm, and until when its word counts (seconds, monotonic).
 
-    ``encoded`` is the peer as JSON: it is named far more often than it changes.
+    ``encoded`` is the peer as JSON: it is named far more often than it changes. ``told`` is when
+    other trackers were told of it last (placement/sharing.py).
     """
 
     peer: Peer
     complete: bool
     until: float
     encoded: msgspec.Raw
+    told: float = -math.inf
 
 
 @dataclass(slots=True)
@@ -100,11 +102,17 @@ class Party:
 
 @dataclass(slots=True)
 class Swarm:
-    """The members of one swarm. Invariant: each is in ``everyone`` and in its zone's party."""
+    """The members of one swarm. Invariant: each is in ``everyone`` and in its zone's party.
+
+    ``looked`` is when it was last asked what other trackers know, and ``cursor`` how far it was
+    read then (placement/sharing.py).
+    """
 
     members: dict[str, Member] = field(default_factory=dict[str, Member])
     everyone: Party = field(default_factory=Party)
     zones: dict[str, Party] = field(default_factory=dict[str, Party])
+    looked: float = -math.inf
+    cursor: int = 0
 
     def put(self, member: Member) -> None:
         """Note ``member`` in place of what it said before."""
@@ -138,6 +146,10 @@ class PeerTable:
 
     def announce(self, info_hash: str, peer: Peer, now: float, *, complete: bool) -> None:
         """``peer`` is in the swarm; an earlier word of it is replaced."""
+        self.hear(info_hash, peer, now + self.ttl_s, complete=complete)
+
+    def hear(self, info_hash: str, peer: Peer, until: float, *, complete: bool) -> None:
+        """As ``announce``, by hearsay: a word that counts for longer than ``until`` stands."""
         swarm = self._swarms.get(info_hash)
         if swarm is None:
             if len(self._swarms) >= self.swarms_max:
@@ -146,11 +158,13 @@ class PeerTable:
         old = swarm.members.get(peer.id)
         if old is None and len(swarm.members) >= self.members_max:
             return
+        if old is not None and old.until > until:
+            return
         if old is not None and old.complete == complete and old.peer == peer:
-            old.until = now + self.ttl_s
+            old.until = until
             return
         encoded = msgspec.Raw(msgspec.json.encode(peer))
-        swarm.put(Member(peer, complete, now + self.ttl_s, encoded))
+        swarm.put(Member(peer, complete, until, encoded))
 
     def swarm(self, info_hash: str) -> Swarm:
         """Who is in the swarm; an empty one if nobody is known."""

@@ -16,8 +16,8 @@ from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse
 from octopull.kernel.peers import Peer
 from octopull.placement.handout import handout, names_origins
-from octopull.placement.peer_table import PeerTable
 from octopull.services.tracker.growing import Growths
+from octopull.services.tracker.peer_stores import PeerStore
 from octopull.services.tracker.sources import MetainfoCache, OriginPeers
 
 _INFO_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -45,10 +45,10 @@ class Api:
     """The handlers; see ``add_to`` for the table of routes."""
 
     def __init__(
-        self, table: PeerTable, metainfo: MetainfoCache, growths: Growths, origins: OriginPeers,
+        self, peers: PeerStore, metainfo: MetainfoCache, growths: Growths, origins: OriginPeers,
         interval_s: float, handout_max: int,
     ) -> None:  # fmt: skip
-        self._table = table
+        self._peers = peers
         self._growths = growths
         self._metainfo = metainfo
         self._origins = origins
@@ -70,21 +70,24 @@ class Api:
         """Note a host's swarms; name peers for those it lacks."""
         told = read_announce(await request.read())
         now = time.monotonic()
+        known = {one.info_hash for one in told.swarms
+                 if told.peer.id in self._peers.swarm(one.info_hash).members}  # fmt: skip
+        await self._peers.announce(told.peer, told.swarms, now)
         swarms: dict[str, list[msgspec.Raw]] = {}
         for swarm in told.swarms:
-            known = told.peer.id in self._table.swarm(swarm.info_hash).members
-            self._table.announce(swarm.info_hash, told.peer, now, complete=swarm.complete)
-            swarms[swarm.info_hash] = await self._peers(told.peer, swarm, now, known=known)
+            swarms[swarm.info_hash] = await self._named(
+                told.peer, swarm, now, known=swarm.info_hash in known
+            )
         reply = EncodedReply(interval_s=self._interval_s, swarms=swarms)
         return web.Response(body=_ENCODER.encode(reply), content_type="application/json")
 
-    async def _peers(
+    async def _named(
         self, asker: Peer, swarm: SwarmStatus, now: float, *, known: bool
     ) -> list[msgspec.Raw]:
         if swarm.complete:
             return []
         count = min(swarm.wants, self._handout_max)
-        members = self._table.swarm(swarm.info_hash)
+        members = self._peers.swarm(swarm.info_hash)
         chosen = [one.encoded for one in handout(asker, members, count, now, _draw)]
         if names_origins(members, _draw, alone=known and swarm.wants >= self._handout_max):
             chosen += await self._origins.encoded(swarm.digest)
@@ -105,7 +108,7 @@ class Api:
         namespace = names.namespace(request.match_info["namespace"])
         digest = Digest.parse(request.match_info["digest"])
         told = await self._growths.hashes(namespace, digest, queries.number(request, "first", 0))
-        followers = len(self._table.swarm(told.outline.info_hash).members)
+        followers = len(self._peers.swarm(told.outline.info_hash).members)
         again_s = max(AGAIN_S, followers / FOLLOWERS_PER_S)
         return web.Response(
             body=told.encode(), content_type="application/octet-stream",

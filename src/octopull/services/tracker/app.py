@@ -1,4 +1,4 @@
-"""Wires a tracker: peer table, metainfo cache, and its HTTP API."""
+"""Wires a tracker: peer store, metainfo cache, and its HTTP API."""
 
 import asyncio
 import time
@@ -10,12 +10,12 @@ from octopull.config.upstreams import names_of
 from octopull.http.client import among_services
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
-from octopull.placement.peer_table import PeerTable
 from octopull.placement.preheats import Preheats
 from octopull.runtime.tasks import Tasks
 from octopull.security.roles import Role
 from octopull.services.tracker.api import Api
 from octopull.services.tracker.growing import Growths
+from octopull.services.tracker.peer_stores import PeerStore, opened
 from octopull.services.tracker.preheats_api import PreheatsApi
 from octopull.services.tracker.sources import MetainfoCache, OriginPeers
 
@@ -26,32 +26,36 @@ async def run(
     """Serve until ``stop``.
 
     Raises:
-        Unavailable: the address can't be had. Misuse: the files of ``tls`` are wrong.
+        Unavailable: the address can't be had.
+        Misuse: as ``opened``; the files of ``tls`` are wrong.
 
     """
-    async with among_services(Role.TRACKER, config.tls) as (tls, http), Tasks() as tasks:
+    async with (
+        among_services(Role.TRACKER, config.tls) as (tls, http),
+        opened(config) as peers,
+        Tasks() as tasks,
+    ):
         upstreams = names_of(config.upstreams)
         origins = OriginCluster(
             http.to(Role.ORIGIN), config.origins, config.replicas, upstreams=upstreams,
             weights=config.weights,
         )  # fmt: skip
-        table = PeerTable(config.peer_ttl_s)
         cache = MetainfoCache(origins, config.metainfo_bytes_max)
         app = application("tracker")
         Api(
-            table, cache, Growths(origins), OriginPeers(origins), config.interval_s,
+            peers, cache, Growths(origins), OriginPeers(origins), config.interval_s,
             config.handout_max,
         ).add_to(app)  # fmt: skip
         preheats = Preheats(config.preheat_ttl_s, time.monotonic())
         PreheatsApi(preheats).add_to(app)
-        tasks.start(_expire(table, preheats), "expire peers and preheats")
+        tasks.start(_expire(peers, preheats, config.peer_ttl_s), "expire peers and preheats")
         async with serve(app, "tracker", config.listen, [origins.ready], tls) as listening:
             started(listening)
             await stop.wait()
 
 
-async def _expire(table: PeerTable, preheats: Preheats) -> None:
+async def _expire(peers: PeerStore, preheats: Preheats, every_s: float) -> None:
     while True:
-        await asyncio.sleep(table.ttl_s)
-        table.expire(time.monotonic())
+        await asyncio.sleep(every_s)
+        peers.expire(time.monotonic())
         preheats.expire(time.monotonic())
