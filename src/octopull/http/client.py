@@ -70,7 +70,7 @@ class Http:
     """One pool of connections; open it with ``async with``. ``resolver`` chooses addresses.
 
     With ``tls`` it speaks TLS to all: whoever writes ``http://`` is given ``https``. ``to`` narrows
-    it to services that prove what they are; without, a name that anybody vouches for will do.
+    it to services that prove what they are; operators alone speak with others, too.
     """
 
     def __init__(

@@ -29,7 +29,8 @@ class Mutual:
     calling: dict[Role | None, ssl.SSLContext]
     """For HTTP to a service of that role, at an address that its certificate names.
 
-    Under None: to whatever has a certificate of anybody that the cluster or this host trusts.
+    Under None, for operators alone: to whatever has a certificate of anybody that the cluster or
+    this host trusts, such as a proxy that has one for the public.
     """
     greeting: ssl.SSLContext
     """For peers that dial: no certificate, no connection."""
@@ -87,10 +88,11 @@ def load(files: ClusterTls, own: Role) -> Mutual:
         raise Misuse(
             f"{files.certificate} is for {told}, not for {own}: octopull certs issue {own}"
         )
-    outward = ssl.create_default_context()
-    trust(outward, files.authority)
-    load_own(outward, served)
-    calling: dict[Role | None, ssl.SSLContext] = {None: outward}
+    calling: dict[Role | None, ssl.SSLContext] = {}
+    if own is Role.OPERATOR:
+        calling[None] = ssl.create_default_context()
+        trust(calling[None], files.authority)
+        load_own(calling[None], served)
     for role in Role:
         context = _context(ssl.PROTOCOL_TLS_CLIENT, served, files.authority)
         context.expected = {role}
