@@ -35,7 +35,10 @@ class Clock:
 
 
 class HotStoreModel(RuleBasedStateMachine):
-    """``here``: what the disk holds; ``damaged``: those of it that the disk has spoilt."""
+    """``here``: what the disk holds; ``damaged``: those of it that the disk has spoilt.
+
+    Whoever finds that out has the blob set aside.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,6 +86,7 @@ class HotStoreModel(RuleBasedStateMachine):
             assert digest in self.damaged
             assert small
             assert hot is None
+            self.gone({digest})
         else:
             assert digest in self.here
             assert isinstance(taken, BlobFile) != small
@@ -95,11 +99,14 @@ class HotStoreModel(RuleBasedStateMachine):
     def read(self, digest: Digest) -> None:
         try:
             got = self.store.read(digest, max(map(len, BLOBS.values())))
-        except (NotFound, Corrupt):
-            assert digest not in self.here - self.damaged
+        except NotFound:
+            assert digest not in self.here
+        except Corrupt:
+            assert digest in self.damaged
+            self.gone({digest})
         else:
             assert digest in self.here
-            assert got == BLOBS[digest] or (len(got) > SMALL and digest in self.damaged)
+            assert got == BLOBS[digest]
 
     @rule(digest=blobs)
     def delete(self, digest: Digest) -> None:
