@@ -28,6 +28,9 @@ HEAD, MORE = b"GET /v2/ HTTP/1.1\r\nHost: a\r\n", b"X-More: 1\r\n"
 MORE_EVERY_S = 10.0
 """Each attacker's next header comes this long after the last: never a whole head."""
 
+ADDRESSES = 250
+"""That they come from: one address may not have so many connections."""
+
 CLIENTS, ROUNDS = 4, 3
 START_S = 120.0
 
@@ -48,7 +51,9 @@ async def hold(host: str, port: int, connected: set[int], number: int) -> None:
     """Connect, again and again, and never send a whole request."""
     while True:
         try:
-            _, writer = await asyncio.open_connection(host, port)
+            _, writer = await asyncio.open_connection(
+                host, port, local_addr=(f"127.0.0.{2 + number % ADDRESSES}", 0)
+            )
         except OSError:
             await asyncio.sleep(MORE_EVERY_S)
             continue

@@ -10,6 +10,7 @@ from octopull.config.backends import (
     WriteBackSettings,
     check_backends,
 )  # fmt: skip
+from octopull.config.limits import ClientLimits
 from octopull.config.membership import (
     DnsSettings,
     HealthSettings,
@@ -319,6 +320,8 @@ class ProxyConfig:
     chunks are cheaper; shorter ones are taken all the same."""
     trackers: list[str] = field(default_factory=list[str])
     """Told of the preheats that a prefetch asks for; without any, those are refused."""
+    limits: ClientLimits = field(default_factory=ClientLimits)
+    """What one client may take (docs/limits.md)."""
     access: AccessSettings | None = None
     """Who may do what (docs/access.md); without it, whoever comes may do everything."""
     admin: Listen | None = None
@@ -364,6 +367,8 @@ class AgentConfig:
     labels: dict[str, str] = field(default_factory=dict[str, str])
     """What a preheat may choose this agent by, such as ``rack: r7``; its zone is one more."""
     preload: PreloadSettings = field(default_factory=PreloadSettings)
+    limits: ClientLimits = field(default_factory=ClientLimits)
+    """What one client may take (docs/limits.md)."""
     access: AccessSettings | None = None
     """Who may pull what (docs/access.md); without it, whoever comes may."""
     admin: Listen | None = None

@@ -1,5 +1,6 @@
 """HTTP servers: limits, faults turned into statuses, one line and one metric per request."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -13,6 +14,7 @@ from octopull.kernel.errors import (
     InvalidRange,
     NotFound,
     Pending,
+    TooMany,
     Unauthenticated,
     Unavailable,
 )  # fmt: skip
@@ -121,6 +123,8 @@ def _respond(fault: Fault) -> web.Response:
     headers = {FAULT_HEADER: fault.code}
     if isinstance(fault, InvalidRange) and "size" in fault.details:
         headers["Content-Range"] = f"bytes */{fault.details['size']}"
+    if isinstance(fault, TooMany):
+        headers["Retry-After"] = str(math.ceil(float(str(fault.details.get("again_s", 1)))))
     if isinstance(fault, Pending):
         headers |= {"Retry-After": "1", PROGRESS_HEADER: str(fault.details.get("progress", 0))}
     if isinstance(fault, Unauthenticated) and "challenge" in fault.details:

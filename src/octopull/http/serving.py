@@ -11,6 +11,7 @@ from aiohttp import web
 from octopull.config.services import Listen
 from octopull.config.tls import Tls
 from octopull.http.callers import only_for_services
+from octopull.http.crowd import Crowd
 from octopull.http.server import SLOW_CLIENTS
 from octopull.http.tls import Protocols, TlsServer
 from octopull.kernel.errors import Fault, Unavailable
@@ -74,13 +75,13 @@ ADMIN = web.AppKey("admin", AdminPort)
 @asynccontextmanager
 async def serve(
     app: web.Application, service: str, listen: Listen, checks: Sequence[Check] = (),
-    tls: Reloading[Mutual] | None = None, admin: Listen | None = None,
+    tls: Reloading[Mutual] | None = None, admin: Listen | None = None, crowd_max: int = 0,
 ) -> AsyncIterator[Listening]:  # fmt: skip
     """Serve ``app`` with ``/health``, ``/readiness`` and ``/metrics`` until the block ends.
 
     ``checks`` say, by raising a fault, what readiness lacks. With ``tls`` it is for services of the
     cluster alone. On ``admin`` the same is served: whoever cares asks ``app[ADMIN]`` which port a
-    request came in by.
+    request came in by. An address may have ``crowd_max`` connections, if that is not 0.
 
     Raises:
         Unavailable: the address is taken or not ours.
@@ -95,11 +96,13 @@ async def serve(
     await runner.setup()
     try:
         async with AsyncExitStack() as sites, Tasks() as tasks:
+            server = runner.server
+            assert server is not None
             if admin is not None:
-                app[ADMIN].port = await sites.enter_async_context(_site(runner, admin, tls))
-            port = await sites.enter_async_context(_site(runner, listen, tls))
-            assert runner.server is not None
-            tasks.start(app[SLOW_CLIENTS].sweep(runner.server), "close idle connections")
+                app[ADMIN].port = await sites.enter_async_context(_site(server, admin, tls))
+            crowd = Crowd(server, lambda: server.connections, crowd_max, service)
+            port = await sites.enter_async_context(_site(crowd, listen, tls))
+            tasks.start(app[SLOW_CLIENTS].sweep(server), "close idle connections")
             where = Listening(
                 service, listen.host, port, admin_port=app[ADMIN].port,
                 secure=listen.tls is not None or tls is not None,
@@ -112,23 +115,22 @@ async def serve(
 
 @asynccontextmanager
 async def _site(
-    runner: web.AppRunner, listen: Listen, tls: Reloading[Mutual] | None
+    protocols: Protocols, listen: Listen, tls: Reloading[Mutual] | None
 ) -> AsyncIterator[int]:
     """Accept connections until the block ends; the port."""
-    assert runner.server is not None
     if tls is not None:
-        async with _secure(runner.server, listen, lambda: tls.current.serving) as port:
+        async with _secure(protocols, listen, lambda: tls.current.serving) as port:
             yield port
     elif listen.tls is not None:
         async with (
             _followed(listen.tls) as reloading,
-            _secure(runner.server, listen, lambda: reloading.current.context) as port,
+            _secure(protocols, listen, lambda: reloading.current.context) as port,
         ):
             yield port
     else:
         try:
             server = await asyncio.get_running_loop().create_server(
-                runner.server, listen.host, listen.port, backlog=BACKLOG
+                protocols, listen.host, listen.port, backlog=BACKLOG
             )
         except OSError as error:
             raise Unavailable(f"cannot listen on {listen.host}:{listen.port}: {error}") from error

@@ -8,6 +8,7 @@
     │   ├── MissingReference  a manifest refers to what was not pushed
     │   ├── InvalidRange      bytes out of order or out of bounds
     │   ├── TooLarge          beyond a stated limit
+    │   ├── TooMany           more than one client's share
     │   ├── TooSlow           bytes come more slowly than a stated limit
     │   ├── Unsupported       understood, and not offered
     │   ├── Unauthenticated   nobody we know says so
@@ -94,6 +95,12 @@ class Unsupported(Misuse):
     """The request was understood and is not offered."""
 
     code = "unsupported"
+
+
+class TooMany(Misuse):
+    """One client asks more than its share; ``details["again_s"]`` says when it may ask again."""
+
+    code = "too_many"
 
 
 class Unauthenticated(Misuse):

@@ -150,6 +150,9 @@ REPLICAS_FAILED = Counter("octopull_replicas_failed_total", "Copies to an owner 
 BLOBS_REPAIRED = Counter(
     "octopull_blobs_repaired_total", "Blobs that an origin lacked and took from another."
 )
+LIMITED = Counter(
+    "octopull_limited_total", "What clients asked beyond their share.", ["service", "limit"]
+)
 STRAYS_REMOVED = Counter(
     "octopull_strays_removed_total", "Blobs that an origin did not own, and all owners had."
 )

@@ -20,6 +20,7 @@ class OciCode(StrEnum):
     NAME_INVALID = "NAME_INVALID"
     NAME_UNKNOWN = "NAME_UNKNOWN"
     SIZE_INVALID = "SIZE_INVALID"
+    TOOMANYREQUESTS = "TOOMANYREQUESTS"
     UNAUTHORIZED = "UNAUTHORIZED"
     UNSUPPORTED = "UNSUPPORTED"
     UNAVAILABLE = "UNAVAILABLE"
@@ -43,6 +44,7 @@ _BY_CODE = {
     "too_large": Refusal(413, OciCode.SIZE_INVALID),
     "too_slow": Refusal(408, OciCode.BLOB_UPLOAD_INVALID),
     "denied": Refusal(403, OciCode.DENIED),
+    "too_many": Refusal(429, OciCode.TOOMANYREQUESTS),
     "unsupported": Refusal(405, OciCode.UNSUPPORTED),
     "unauthenticated": Refusal(401, OciCode.UNAUTHORIZED),
 }

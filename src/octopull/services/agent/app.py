@@ -10,7 +10,6 @@ from octopull.clients.preheats import PreheatClient
 from octopull.clients.tag_index import TagIndex
 from octopull.clients.tracker import AnnounceRequest, SwarmStatus, TrackerClient
 from octopull.config.services import AgentConfig, CacheSettings
-from octopull.config.upstreams import names_of
 from octopull.http.addresses import addresses_by
 from octopull.http.client import among_services
 from octopull.http.server import application
@@ -18,9 +17,7 @@ from octopull.http.serving import Listening, serve
 from octopull.kernel.errors import Fault
 from octopull.kernel.peers import PeerKind
 from octopull.observability import logs, metrics
-from octopull.registry.access.admin_port import apart
-from octopull.registry.access.private import guarded
-from octopull.registry.pull_through import naming
+from octopull.registry.entrance import entered
 from octopull.runtime.identity import peer_id
 from octopull.runtime.tasks import Tasks
 from octopull.security.roles import Role
@@ -76,11 +73,7 @@ async def run(
 
         node = PeerNode(config.peer, peer_id(root), PeerKind.AGENT, blobs.find, introduce, tls)
         app = application("agent")
-        if upstreams := names_of(config.upstreams):
-            app.middlewares.append(naming(upstreams))
-        if config.admin is not None:
-            app.middlewares.append(apart())
-        async with node, guarded(app, config.access, tags, "agent") as private:
+        async with node, entered(app, config, tags, "agent") as (private, _):
             blobs.attach(node)
             last_tags = LastTags(tags, config.stale_tags_s)
             Api(blobs, last_tags, node, store, private).add_to(app)
@@ -92,7 +85,10 @@ async def run(
             preloads = Preloads(tags, config.preload)
             preloads.add_to(app)
             checks = [tags.ready, tracker.ready]
-            serving = serve(app, "agent", config.listen, checks, admin=config.admin)
+            serving = serve(
+                app, "agent", config.listen, checks, admin=config.admin,
+                crowd_max=config.limits.connections_per_address,
+            )  # fmt: skip
             async with Tasks() as preheating, serving as here:
                 me = Identity(node.me.id, node.me.zone, config.labels, config.heartbeat_s)
                 orders = PreheatClient(http.to(Role.TRACKER), trackers)

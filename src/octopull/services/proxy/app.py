@@ -17,10 +17,10 @@ from octopull.http.client import among_services
 from octopull.http.server import application
 from octopull.http.serving import Listening, serve
 from octopull.kernel.errors import Unsupported
-from octopull.registry.access.admin_port import apart
-from octopull.registry.access.private import Private, guarded
+from octopull.registry.access.private import Private
 from octopull.registry.discovery import Discovery
-from octopull.registry.pull_through import naming
+from octopull.registry.entrance import entered
+from octopull.registry.limits import Limits
 from octopull.runtime.tasks import Tasks
 from octopull.security.roles import Role
 from octopull.services.proxy.blobs import BlobsApi
@@ -59,28 +59,27 @@ async def run(
         watch = Watch("proxy", directory.clusters, config.health, http)
         watch.add_to(app)
         tasks.start(watch.run(), "check health")
-        if upstreams:
-            app.middlewares.append(naming(upstreams))
-        if config.admin is not None:
-            app.middlewares.append(apart())
         checks = [origins.ready, tags.ready]
         trackers = directory.members("trackers", config.trackers)
         await directory.follow(tasks)
-        async with guarded(app, config.access, tags, "proxy") as private:
-            _add_routes(app, origins, tags, config, private)
+        async with entered(app, config, tags, "proxy") as (private, limits):
+            _add_routes(app, origins, tags, config, private, limits)
             preheats = PreheatClient(http.to(Role.TRACKER), trackers)
             PrefetchApi(Prefetcher(origins, tags), preheats, upstreams).add_to(app, tasks)
-            async with serve(app, "proxy", config.listen, checks, admin=config.admin) as listening:
+            async with serve(
+                app, "proxy", config.listen, checks, admin=config.admin,
+                crowd_max=config.limits.connections_per_address,
+            ) as listening:  # fmt: skip
                 started(listening)
                 await stop.wait()
 
 
 def _add_routes(
     app: web.Application, origins: OriginCluster, tags: TagIndex, config: ProxyConfig,
-    private: Private | None,
+    private: Private | None, limits: Limits,
 ) -> None:  # fmt: skip
     repositories = Repositories(origins, tags, to_be_held=private is not None)
-    uploads = UploadsApi(origins, repositories, config.chunk_bytes_min, private)
+    uploads = UploadsApi(origins, repositories, config.chunk_bytes_min, private, limits)
     blobs = BlobsApi(origins, repositories, private)
     manifests = ManifestsApi(origins, tags, repositories, private)
 

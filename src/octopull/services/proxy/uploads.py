@@ -16,6 +16,7 @@ from octopull.oci.errors import OciCode, exact
 from octopull.oci.ranges import parse_content_range
 from octopull.registry.access.private import Private
 from octopull.registry.headers import VERSION_HEADER, about
+from octopull.registry.limits import Limits
 from octopull.security.policy import Action
 from octopull.services.proxy.repositories import Repositories
 
@@ -27,9 +28,10 @@ class UploadsApi:
 
     def __init__(
         self, origins: OriginCluster, repositories: Repositories, chunk_bytes_min: int,
-        private: Private | None,
+        private: Private | None, limits: Limits,
     ) -> None:  # fmt: skip
         self._private = private
+        self._limits = limits
         self._origins = origins
         self._repositories = repositories
         self._hints = {"OCI-Chunk-Min-Length": str(chunk_bytes_min)} if chunk_bytes_min else {}
@@ -43,7 +45,9 @@ class UploadsApi:
         # A digest that can't be one is told before any byte is sent.
         whole = request.query.get("digest")
         if whole is None:
+            self._limits.check_uploads(request)
             token = await self._origins.uploads.start(repository)
+            self._limits.upload_heard(request, token)
             return self._accepted(repository, token, 0)
         digest = Digest.parse(whole)
         async with self._origins.uploads.opened(repository) as token:
@@ -93,6 +97,7 @@ class UploadsApi:
         try:
             offset = await self._offset(request, repository, token)
             size = await self._receive(request, repository, token, offset)
+            self._limits.upload_heard(request, token)
         except NotFound as fault:
             raise _unknown() from fault
         except InvalidRange as fault:
@@ -107,6 +112,7 @@ class UploadsApi:
             if request.body_exists and request.content_length != 0:
                 await self._receive_last(request, repository, token)
             await self._commit(repository, token, digest)
+            self._limits.upload_ended(token)
         except NotFound as fault:
             raise _unknown() from fault
         except InvalidRange as fault:
@@ -127,6 +133,7 @@ class UploadsApi:
         repository, token = _session(request)
         try:
             await self._origins.uploads.abort(repository, token)
+            self._limits.upload_ended(token)
         except NotFound as fault:
             raise _unknown() from fault
         return web.Response(status=204, headers=VERSION_HEADER)
