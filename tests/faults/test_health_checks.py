@@ -98,6 +98,8 @@ async def test_pushes_and_pulls_do_not_wait_for_those_that_hang_and_use_them_aga
     nodes = [origin, cluster.tag_indexes[0]]
     pushed = owned_by(origin, ring, 2)
     async with aiohttp.ClientSession(auto_decompress=False) as session:
+        # A book is begun by all of its tag indexes together.
+        await timed(session, cluster, image(1, 1000))
         with hung(nodes[0]), hung(nodes[1]):
             await seen(http, cluster, nodes, up=False)
             assert await timed(session, cluster, pushed) < DEADLINES_S

@@ -13,14 +13,15 @@ from aiohttp import web
 from octopull.cli.cluster import Cluster, Ports, running
 from octopull.clients.membership import MemberTold, Watch, members_of
 from octopull.config.membership import HealthSettings
-from octopull.config.services import Listen, ProxyConfig
+from octopull.config.services import Listen, ProxyConfig, TagIndexConfig
 from octopull.http.client import Http
 from octopull.observability import metrics
 from octopull.placement.members import Members
 from octopull.runtime.tasks import Tasks
 from octopull.services.proxy.app import run as run_proxy
+from octopull.services.tag_index.app import run as run_tag_index
 from support.cluster import OCTOPULL
-from support.ports import free_port
+from support.ports import free_port, free_ports
 from support.services import started
 from support.waiting import until
 
@@ -174,3 +175,16 @@ async def test_each_server_tells_whom_it_depends_on(http: Http, cluster: Cluster
         told = await members_of(http, one.address)
         assert told["origins"] == [MemberTold(host=cluster.origin.address, weight=1, up=True)]
     assert len((await members_of(http, cluster.origin.address))["origins"]) == 1
+
+
+async def test_a_tag_index_tells_of_itself_even_while_nobody_leads(
+    http: Http, tmp_path: Path
+) -> None:
+    me, *others = [f"127.0.0.1:{port}" for port in free_ports(3)]
+    listen = Listen(port=int(me.rpartition(":")[2]))
+    config = TagIndexConfig(
+        data=str(tmp_path), origins=[others[0]], name=me, tag_indexes=[me, *others], listen=listen
+    )
+    async with started(run_tag_index, config) as one:
+        told = await members_of(http, one.address)
+        assert [member.host for member in told["origins"]] == others[:1]

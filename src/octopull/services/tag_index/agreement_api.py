@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from yarl import URL
 
+from octopull.clients import membership
 from octopull.clients.tag_index import OPERATION_HEADER
 from octopull.http import queries
 from octopull.http.client import Http
@@ -44,7 +45,7 @@ IDLE_S = 150.0
 
 NUMBER_MAX = 2**62
 BOOK_BYTES_MAX = 64 * 1024**3
-_OWN = "/agreement", "/health", "/readiness", "/metrics"
+_OWN = "/agreement", "/health", "/readiness", "/metrics", membership.PATH
 _PASSED = ("Content-Type", "Cache-Control", "Retry-After", "Allow")
 
 
