@@ -1,5 +1,6 @@
 """Who may do what, on proxy and agent: logins with each request, and repositories kept apart."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,11 +13,13 @@ from octopull.cli.cluster import Cluster, Ports, running
 from octopull.config.access import AccessSettings
 from octopull.config.services import Listen, ProxyConfig
 from octopull.kernel.digest import Digest
+from octopull.kernel.errors import Misuse
 from octopull.oci.manifests import MediaType
 from octopull.services.proxy.app import run as run_proxy
 from octopull.transport import bandwidth_api
 from support import access, registry
 from support.access import TOKEN, People, basic, push, shown
+from support.ports import free_ports
 from support.registry import CONFIG, LAYER, Registry, descriptor, digest_of, index, manifest
 from support.services import started
 from support.waiting import until
@@ -319,3 +322,30 @@ async def test_a_rule_that_is_written_counts_soon_and_a_broken_file_changes_noth
     await until(refused, 10)
     assert await may()
     assert registry.digest_of(pushed) == str(Digest.of(pushed))
+
+
+async def test_a_digest_in_place_of_bytes_is_no_push(people: People, pushed: bytes) -> None:
+    carol, path = people("carol"), "/v2/other/app/blobs/uploads/"
+    begun = (await carol("POST", path)).headers["Location"]
+    ended = (await carol("POST", path)).headers["Location"]
+    assert (await carol("PUT", f"{ended}?digest={digest_of(OWN)}", OWN)).status == 201
+    assert (await carol("PUT", f"{ended}?digest={digest_of(OWN)}")).status == 201
+    holder = begun.rpartition("/")[2].partition(".")[0]
+    for session in (f"{path}{holder}.{'de' * 16}", ended):
+        for content in (SECRET, pushed):
+            told = await carol("PUT", f"{session}?digest={digest_of(content)}")
+            assert told.status == 404
+    for at in ("proxy", "agent"):
+        for content in (SECRET, pushed):
+            answer = await people("carol", at)("GET", f"/v2/other/app/blobs/{digest_of(content)}")
+            assert answer.status == 404
+
+
+async def test_an_admin_port_of_the_same_number_is_refused(cluster: Cluster) -> None:
+    (port,) = free_ports(1)
+    config = ProxyConfig(
+        origins=[cluster.origin.address], tag_indexes=[cluster.tag_index.address], replicas=1,
+        listen=Listen(host="127.0.0.2", port=port), admin=Listen(port=port),
+    )  # fmt: skip
+    with pytest.raises(Misuse, match="a port of its own"):
+        await run_proxy(config, lambda _: None, asyncio.Event())

@@ -121,7 +121,8 @@ async def test_an_agent_drops_what_was_deleted_and_serves_what_was_pushed_again(
         return bool(list(cached.rglob(Digest.of(layer).hex)))
 
     async def is_dropped() -> bool:
-        gone = [(await agent("GET", path)).status == 404 for path in (manifest_path, blob_path)]
+        paths = (manifest_path, blob_path, f"/namespace/a/blobs/{Digest.of(layer)}")
+        gone = [(await agent("GET", path)).status == 404 for path in paths]
         return all(gone) and not await is_cached()
 
     await until(is_cached, WAIT_S)

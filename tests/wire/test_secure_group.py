@@ -1,9 +1,11 @@
 """Three tag indexes that share a book under TLS: they agree, and pass on to the one that leads."""
 
+import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from octopull.clients.tag_index import TagIndex
@@ -49,5 +51,14 @@ async def test_a_group_agrees_and_answers_through_each(tmp_path: Path) -> None:
         await until(all_count, SOON_S)
         for host in hosts:
             assert await TagIndex(http, [host]).repositories(10, "") == []
+        # Whoever does not lead would pass it on as its own.
+        stranger = ssl.create_default_context(cafile=files.authority)
+        async with aiohttp.ClientSession() as session:
+            for host in hosts:
+                for method, path in (("GET", "/repositories"), ("POST", "/gc")):
+                    async with session.request(
+                        method, f"https://{host}{path}", ssl=stranger
+                    ) as answer:
+                        assert answer.status == 403, (host, path)
         with pytest.raises(Denied, match="a certificate for proxy is not for this"):
             await http.call("POST", f"http://{hosts[0]}/agreement/messages", data=b"\x90")

@@ -14,7 +14,7 @@ from octopull.http.callers import only_for_services
 from octopull.http.crowd import Crowd
 from octopull.http.server import SLOW_CLIENTS
 from octopull.http.tls import Protocols, TlsServer
-from octopull.kernel.errors import Fault, Unavailable
+from octopull.kernel.errors import Fault, Misuse, Unavailable
 from octopull.observability import logs, metrics
 from octopull.runtime.sockets import BACKLOG, close, listening
 from octopull.runtime.tasks import Tasks
@@ -85,12 +85,13 @@ async def serve(
 
     Raises:
         Unavailable: the address is taken or not ours.
-        Misuse: the files of ``listen.tls`` are wrong.
+        Misuse: the files of ``listen.tls`` are wrong; ``admin`` has the same port, on another host.
 
     """
     _add_standing_routes(app, checks)
     if tls is not None:
-        app.middlewares.append(only_for_services(service))
+        # Right behind what answers faults: nobody else may be asked anything before.
+        app.middlewares.insert(1, only_for_services(service))
     app[ADMIN] = AdminPort()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
@@ -102,6 +103,9 @@ async def serve(
                 app[ADMIN].port = await sites.enter_async_context(_site(server, admin, tls))
             crowd = Crowd(server, lambda: server.connections, crowd_max, service)
             port = await sites.enter_async_context(_site(crowd, listen, tls))
+            if port == app[ADMIN].port:
+                raise Misuse("admin needs a port of its own: by its number requests are told apart",
+                             port=port)  # fmt: skip
             tasks.start(app[SLOW_CLIENTS].sweep(server), "close idle connections")
             where = Listening(
                 service, listen.host, port, admin_port=app[ADMIN].port,

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 import time
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from octopull.storage.durable import disk_faults
 
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 READ_BYTES = 1024 * 1024
+COMMITTED_MAX = 10_000
+"""Sessions whose commit may be asked for again, which clients do within seconds."""
 
 
 @dataclass(slots=True)
@@ -79,6 +82,7 @@ class Uploads:
     def __init__(self, store: DiskStore) -> None:
         self._store = store
         self._sessions: dict[str, _Session] = {}
+        self._committed = OrderedDict[str, Digest]()
         self._lock = threading.Lock()
 
     def start(self) -> str:
@@ -186,7 +190,16 @@ class Uploads:
                 lone=lone, unspread=unspread, touched_ns=touched_ns,
             )  # fmt: skip
             self._end(session_id, session)
+            with self._lock:
+                self._committed[session_id] = digest
+                if len(self._committed) > COMMITTED_MAX:
+                    self._committed.popitem(last=False)
             return metainfo
+
+    def committed(self, session_id: str) -> Digest | None:
+        """What became of a session that was committed lately; not beyond a restart."""
+        with self._lock:
+            return self._committed.get(session_id)
 
     def file(self, session_id: str) -> int:
         """A file number of its own for the session's bytes, to be read and closed by the caller.

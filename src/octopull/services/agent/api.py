@@ -11,6 +11,7 @@ from octopull.kernel.names import TagName
 from octopull.registry.access.private import Private
 from octopull.registry.pull_through import staleness
 from octopull.services.agent.blobs import Blobs
+from octopull.services.agent.deletions import Deletions
 from octopull.services.agent.last_tags import LastTags
 from octopull.storage.disk import DiskStore
 from octopull.transport.node import PeerNode
@@ -21,9 +22,10 @@ class Api:
 
     def __init__(
         self, blobs: Blobs, tags: LastTags, node: PeerNode, store: DiskStore,
-        private: Private | None,
+        deletions: Deletions, private: Private | None,
     ) -> None:  # fmt: skip
         self._private = private
+        self._deletions = deletions
         self._blobs = blobs
         self._tags = tags
         self._node = node
@@ -45,6 +47,7 @@ class Api:
         namespace = names.namespace(request.match_info["namespace"])
         digest = Digest.parse(request.match_info["digest"])
         headers = {"Content-Type": "application/octet-stream"}
+        await self._deletions.check(namespace, digest)
         if self._private is not None:
             await self._private.check(request, namespace, digest)
         if request.method == "HEAD":

@@ -76,8 +76,8 @@ async def run(
         async with node, entered(app, config, tags, "agent") as (private, _):
             blobs.attach(node)
             last_tags = LastTags(tags, config.stale_tags_s)
-            Api(blobs, last_tags, node, store, private).add_to(app)
             deletions = Deletions(tags, blobs, config.deletions_s, root / "deletions.json")
+            Api(blobs, last_tags, node, store, deletions, private).add_to(app)
             RegistryApi(blobs, tags, last_tags, deletions, private).add_to(app)
             add_bandwidth_routes(app, node.bandwidth)
             tasks.start(_evict(store, blobs, config.cache), "evict")

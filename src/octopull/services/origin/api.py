@@ -194,7 +194,10 @@ class Api:
         try:
             await asyncio.to_thread(self._uploads.commit, session, digest, lone=lone, unspread=True)
         except NotFound:
-            # A repeated commit, whose first answer was lost or lacked a quorum.
+            # A repeated commit, whose first answer was lost or lacked a quorum. Of this session:
+            # else whoever knows a digest would get the blob without having its bytes.
+            if self._uploads.committed(session) != digest:
+                raise
             if await asyncio.to_thread(self._store.keep, digest, lone=lone) is None:
                 raise
         namespace = _namespace(request)
