@@ -226,6 +226,7 @@ async def test_an_agent_takes_no_push(agent: Registry) -> None:
              b"", b"[]", b"{", b'{"peer": 1, "swarms": []}', b"[" * 100_000,
              b'{"peer":{"id":"x","host":"h","port":1},"swarms":[]}',
              b'{"peer":{"id":"' + b"a" * 40 + b'","host":"h","port":99999},"swarms":[]}',
+             b'{"peer":{"id":"' + b"a" * 40 + b'","host":"h","port":1,"kind":"origin"},"swarms":[]}',
              b'{"peer":{"id":"' + b"a" * 40 + b'","host":"h","port":1},"swarms":[{"info_hash":"x",'
              b'"digest":"y","namespace":"n","complete":false,"wants":3}]}'],
 )  # fmt: skip

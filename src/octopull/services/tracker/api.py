@@ -14,7 +14,7 @@ from octopull.http import queries
 from octopull.kernel import documents, names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse
-from octopull.kernel.peers import Peer
+from octopull.kernel.peers import Peer, PeerKind
 from octopull.placement.handout import handout, names_origins
 from octopull.services.tracker.growing import Growths
 from octopull.services.tracker.peer_stores import PeerStore
@@ -132,6 +132,9 @@ def read_announce(body: bytes) -> AnnounceRequest:
 
     """
     told = documents.read(_DECODER.decode, body, "an announce")
+    if told.peer.kind is not PeerKind.AGENT:
+        # Origins are known by the ring: whoever says to be one would be asked by everybody.
+        raise Misuse("agents announce themselves, and nobody else")
     if len(told.swarms) > SWARMS_MAX:
         raise Misuse("too many swarms in one announce", most=SWARMS_MAX)
     for swarm in told.swarms:
