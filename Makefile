@@ -88,7 +88,7 @@ bench-swarm: setup clients-installed ## N hosts pull one blob at once, against l
 	@$(RUN)/uv sync --quiet --locked --system-certs --group bench
 	PYTHONPATH=bench:examples:tests $(RUN)/python bench/swarm.py $(ARGS)
 
-fuzz: setup ## every parser of bytes from others, led by the code they reach; ARGS="--inputs 300000"
+fuzz: setup ## every parser of bytes from others, led by the code they reach; ARGS="--inputs 245000"
 	@$(RUN)/uv sync --quiet --locked --system-certs --group fuzz
 	PYTHONPATH=tests $(RUN)/python -m fuzz $(ARGS)
 
