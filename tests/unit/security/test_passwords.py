@@ -94,6 +94,7 @@ async def test_passwords_beyond_bcrypts_length_match_as_apaches_do() -> None:
         f"bob:{BOB}",
         f"carol:{ALICE.replace('$04$', '$31$')}",
     ],
+    ids=["MD5", "SHA", "in clear", "no colon", "no name", "cheap argon2", "dear bcrypt"],
 )
 def test_what_is_cheap_to_guess_or_no_line_is_refused_without_being_shown(line: str) -> None:
     with pytest.raises(Misuse) as found:
