@@ -30,7 +30,7 @@ demo: setup clients-installed ## a cluster, an image pushed by a stock client, p
 
 test: setup clients-installed servers-installed ## every test this machine can run; says what it skipped and why
 	$(RUN)/lint-imports
-	$(RUN)/pytest
+	$(RUN)/pytest --numprocesses 2 --dist loadfile
 
 check: setup ## format, lint, types, import contracts, fast tests: under a minute
 	$(RUN)/ruff format --check src tests examples bench

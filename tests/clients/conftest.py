@@ -1,8 +1,9 @@
 """A cluster of real processes, an image, and the clients, once for each file of tests."""
 
 import sysconfig
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,23 @@ from support.clients import Clients
 from support.cluster import content, up
 
 
+@contextmanager
+def short() -> Iterator[Path]:
+    """A folder of a short name: a socket's path has 104 characters, and daemons make deep ones."""
+    with tempfile.TemporaryDirectory(prefix="oc-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("clients")
+def folder() -> Iterator[Path]:
+    with short() as folder:
+        yield folder
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with short() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
