@@ -22,7 +22,7 @@ from octopull.security.words import explain
 log = logs.get("http")
 HANDSHAKE_S = 10.0
 HANDSHAKES_MAX = 512
-"""Strangers at the door at once; more are turned away before a byte is read."""
+"""Strangers at the door at once; of more, those of whoever has most of them go."""
 
 READ_BYTES = 256 * 1024
 SEND_BYTES = 256 * 1024
