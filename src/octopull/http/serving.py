@@ -90,7 +90,7 @@ async def serve(
     """
     _add_standing_routes(app, checks)
     if tls is not None:
-        app.middlewares.append(only_for_services(service))
+        app.middlewares.append(only_for_services(service, tls))
     app[ADMIN] = AdminPort()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()

@@ -17,6 +17,7 @@ from octopull.observability.rarely import Rarely
 from octopull.runtime.sockets import Door
 from octopull.runtime.tasks import Tasks
 from octopull.security.handshaking import handshake
+from octopull.security.identity import proven_by
 from octopull.security.words import explain
 
 log = logs.get("http")
@@ -49,7 +50,7 @@ class TlsTransport(asyncio.Transport):
         super().__init__({
             "socket": sock, "sslcontext": sock.context, "ssl_object": sock,
             "peername": sock.getpeername(), "sockname": sock.getsockname(),
-            "peercert": sock.getpeercert(), "cipher": sock.cipher(),
+            "peercert": sock.getpeercert(), "cipher": sock.cipher(), "proven_by": proven_by(sock),
         })  # fmt: skip
         self._loop = asyncio.get_running_loop()
         self._sock = sock
