@@ -110,6 +110,7 @@ class PeerNode:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         await self._tasks.__aexit__(kind, error, trace)
+        self._lines.close()
         if self._socket is not None:
             self._socket.close()
         if self._prover is not None:
