@@ -4,7 +4,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -149,6 +149,25 @@ async def test_a_caller_without_a_certificate_gets_no_further_than_health(ours: 
         assert reasons(lines, "caller") == ["it speaks HTTP in clear"]
 
 
+async def test_callers_without_a_certificate_get_few_connections_and_services_theirs(
+    ours: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("octopull.http.crowd.STRANGERS_MAX", 3)
+    files = ours.files(Role.TAG_INDEX)
+    async with origin(ours.files(Role.ORIGIN)) as (here, _), AsyncExitStack() as stack:
+
+        async def asked(shown: ClusterTls | None) -> int:
+            kept = Kept(here, files.authority, shown)
+            # One that is hung up on may not hear why, as its request crosses the answer.
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                return await (await stack.enter_async_context(kept)).ask("/health")
+            return 429
+
+        assert [await asked(files) for _ in range(5)] == [200] * 5
+        assert [await asked(None) for _ in range(4)] == [200, 200, 200, 429]
+        assert await ask(here.address, files) == ["here"]
+
+
 async def test_a_server_in_clear_is_not_spoken_to(ours: Authority) -> None:
     async with serve(application("origin"), "origin", Listen()) as here:
         with pytest.raises(Unavailable, match="it does not speak TLS"):
@@ -196,10 +215,11 @@ async def test_new_files_count_while_a_body_is_under_way(ours: Authority, tmp_pa
 class Kept:
     """One connection that is kept, whatever becomes of the files that it began with."""
 
-    def __init__(self, here: Listening, files: ClusterTls) -> None:
+    def __init__(self, here: Listening, authority: str, shown: ClusterTls | None) -> None:
         self._here = here
-        self._context = ssl.create_default_context(cafile=files.authority)
-        self._context.load_cert_chain(files.certificate, files.key)
+        self._context = ssl.create_default_context(cafile=authority)
+        if shown is not None:
+            self._context.load_cert_chain(shown.certificate, shown.key)
 
     async def __aenter__(self) -> Self:
         self._reader, self._writer = await asyncio.open_connection(
@@ -210,9 +230,9 @@ class Kept:
     async def __aexit__(self, *_: object) -> None:
         self._writer.transport.abort()
 
-    async def ask(self) -> int:
+    async def ask(self, path: str = "/books") -> int:
         """The status of one answer, which is read whole."""
-        self._writer.write(b"GET /books HTTP/1.1\r\nHost: a\r\n\r\n")
+        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         async with asyncio.timeout(SOON_S):
             head = await self._reader.readuntil(b"\r\n\r\n")
             (length,) = re.findall(rb"Content-Length: (\d+)", head)
@@ -230,10 +250,11 @@ class Kept:
 
 
 async def test_a_connection_does_not_outlive_its_callers_certificate(ours: Authority) -> None:
+    # Certificates end at whole seconds.
+    brief = ours.files(Role.TAG_INDEX, life=timedelta(seconds=4))
     async with (
         origin(ours.files(Role.ORIGIN)) as (here, _),
-        # Certificates end at whole seconds.
-        Kept(here, ours.files(Role.TAG_INDEX, life=timedelta(seconds=4))) as kept,
+        Kept(here, str(ours.path), brief) as kept,
     ):
         assert await kept.ask() == 200
         assert not kept.resumable()
@@ -252,12 +273,12 @@ async def test_a_connection_does_not_outlive_its_callers_authority(
     both = ours.path.read_bytes() + theirs.path.read_bytes()
     async with (
         origin(ours.files(Role.ORIGIN)) as (here, reloading),
-        Kept(here, ours.files(Role.TAG_INDEX)) as kept,
+        Kept(here, str(ours.path), ours.files(Role.TAG_INDEX)) as kept,
     ):
         ours.path.write_bytes(both)
         reloading.look()
-        later = replace(theirs.files(Role.TAG_INDEX), authority=str(ours.path))
-        async with Kept(here, later) as proven_anew:
+        later = theirs.files(Role.TAG_INDEX)
+        async with Kept(here, str(ours.path), later) as proven_anew:
             # Nobody notices a second authority, nor who has a certificate of it the first's end.
             assert [await kept.ask(), await proven_anew.ask()] == [200, 200]
             replace_all(theirs.files(Role.ORIGIN), ours.folder / "origin.pem")
