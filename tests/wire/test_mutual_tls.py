@@ -1,12 +1,14 @@
 """Services that prove to each other who they are: who is refused, in which words, on both sides."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Self
 
 import pytest
 import structlog
@@ -147,6 +149,25 @@ async def test_a_caller_without_a_certificate_gets_no_further_than_health(ours: 
         assert reasons(lines, "caller") == ["it speaks HTTP in clear"]
 
 
+async def test_callers_without_a_certificate_get_few_connections_and_services_theirs(
+    ours: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("octopull.http.crowd.STRANGERS_MAX", 3)
+    files = ours.files(Role.TAG_INDEX)
+    async with origin(ours.files(Role.ORIGIN)) as (here, _), AsyncExitStack() as stack:
+
+        async def asked(shown: ClusterTls | None) -> int:
+            kept = Kept(here, files.authority, shown)
+            # One that is hung up on may not hear why, as its request crosses the answer.
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                return await (await stack.enter_async_context(kept)).ask("/health")
+            return 429
+
+        assert [await asked(files) for _ in range(5)] == [200] * 5
+        assert [await asked(None) for _ in range(4)] == [200, 200, 200, 429]
+        assert await ask(here.address, files) == ["here"]
+
+
 async def test_a_server_in_clear_is_not_spoken_to(ours: Authority) -> None:
     async with serve(application("origin"), "origin", Listen()) as here:
         with pytest.raises(Unavailable, match="it does not speak TLS"):
@@ -189,6 +210,82 @@ async def test_new_files_count_while_a_body_is_under_way(ours: Authority, tmp_pa
         # What was open goes on.
         go_on.set()
         assert await response.read() == part + part
+
+
+class Kept:
+    """One connection that is kept, whatever becomes of the files that it began with."""
+
+    def __init__(self, here: Listening, authority: str, shown: ClusterTls | None) -> None:
+        self._here = here
+        self._context = ssl.create_default_context(cafile=authority)
+        if shown is not None:
+            self._context.load_cert_chain(shown.certificate, shown.key)
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection(
+            self._here.host, self._here.port, ssl=self._context
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._writer.transport.abort()
+
+    async def ask(self, path: str = "/books") -> int:
+        """The status of one answer, which is read whole."""
+        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        async with asyncio.timeout(SOON_S):
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            (length,) = re.findall(rb"Content-Length: (\d+)", head)
+            await self._reader.readexactly(int(length))
+        return int(head.split()[1])
+
+    async def ended(self) -> bool:
+        """Whether the other side hangs up."""
+        async with asyncio.timeout(SOON_S):
+            return await self._reader.read() == b""
+
+    def resumable(self) -> bool:
+        """Whether another could follow it without a certificate."""
+        return bool(self._writer.get_extra_info("ssl_object").session.has_ticket)
+
+
+async def test_a_connection_does_not_outlive_its_callers_certificate(ours: Authority) -> None:
+    # Certificates end at whole seconds.
+    brief = ours.files(Role.TAG_INDEX, life=timedelta(seconds=4))
+    async with (
+        origin(ours.files(Role.ORIGIN)) as (here, _),
+        Kept(here, str(ours.path), brief) as kept,
+    ):
+        assert await kept.ask() == 200
+        assert not kept.resumable()
+
+        async def refused() -> bool:
+            return await kept.ask() == 403
+
+        await until(refused, SOON_S)
+        assert await kept.ended()
+
+
+async def test_a_connection_does_not_outlive_its_callers_authority(
+    ours: Authority, tmp_path: Path
+) -> None:
+    theirs = new(tmp_path / "theirs")
+    both = ours.path.read_bytes() + theirs.path.read_bytes()
+    async with (
+        origin(ours.files(Role.ORIGIN)) as (here, reloading),
+        Kept(here, str(ours.path), ours.files(Role.TAG_INDEX)) as kept,
+    ):
+        ours.path.write_bytes(both)
+        reloading.look()
+        later = theirs.files(Role.TAG_INDEX)
+        async with Kept(here, str(ours.path), later) as proven_anew:
+            # Nobody notices a second authority, nor who has a certificate of it the first's end.
+            assert [await kept.ask(), await proven_anew.ask()] == [200, 200]
+            replace_all(theirs.files(Role.ORIGIN), ours.folder / "origin.pem")
+            ours.path.write_bytes(theirs.path.read_bytes())
+            reloading.look()
+            assert [await kept.ask(), await proven_anew.ask()] == [403, 200]
+            assert await kept.ended()
 
 
 def replace_all(files: ClusterTls, path: Path) -> None:

@@ -121,6 +121,23 @@ async def test_strangers_that_speak_no_tls_are_turned_away(
         assert response.status == 200
 
 
+async def test_strangers_that_say_nothing_do_not_shut_others_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("octopull.http.tls.HANDSHAKES_MAX", 3)
+    listen = Listen(tls=certificate(tmp_path))
+    trust = ssl.create_default_context(cafile=str(tmp_path / "one.pem"))
+    async with contextlib.AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serve(application("test"), "test", listen))
+        for _ in range(9):
+            stack.enter_context(socket.create_connection((server.host, server.port)))
+        connector = aiohttp.TCPConnector(ssl=trust)
+        client = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        url = server.url.replace("127.0.0.1", "localhost")
+        async with client.get(f"{url}/health") as response:
+            assert response.status == 200
+
+
 async def test_old_versions_of_tls_are_refused(server: Listening) -> None:
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE

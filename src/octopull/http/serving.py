@@ -11,7 +11,7 @@ from aiohttp import web
 from octopull.config.services import Listen
 from octopull.config.tls import Tls
 from octopull.http.callers import only_for_services
-from octopull.http.crowd import Crowd
+from octopull.http.crowd import Crowd, of_clients, of_strangers
 from octopull.http.server import SLOW_CLIENTS
 from octopull.http.tls import Protocols, TlsServer
 from octopull.kernel.errors import Fault, Misuse, Unavailable
@@ -81,7 +81,8 @@ async def serve(
 
     ``checks`` say, by raising a fault, what readiness lacks. With ``tls`` it is for services of the
     cluster alone. On ``admin`` the same is served: whoever cares asks ``app[ADMIN]`` which port a
-    request came in by. An address may have ``crowd_max`` connections, if that is not 0.
+    request came in by. An address may have ``crowd_max`` connections, if that is not 0; with
+    ``tls`` a few, of those that show no certificate.
 
     Raises:
         Unavailable: the address is taken or not ours.
@@ -91,7 +92,7 @@ async def serve(
     _add_standing_routes(app, checks)
     if tls is not None:
         # Right behind what answers faults: nobody else may be asked anything before.
-        app.middlewares.insert(1, only_for_services(service))
+        app.middlewares.insert(1, only_for_services(service, tls))
     app[ADMIN] = AdminPort()
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
@@ -101,7 +102,8 @@ async def serve(
             assert server is not None
             if admin is not None:
                 app[ADMIN].port = await sites.enter_async_context(_site(server, admin, tls))
-            crowd = Crowd(server, lambda: server.connections, crowd_max, service)
+            share = of_strangers() if tls is not None else of_clients(crowd_max)
+            crowd = Crowd(server, lambda: server.connections, share, service)
             port = await sites.enter_async_context(_site(crowd, listen, tls))
             if port == app[ADMIN].port:
                 raise Misuse("admin needs a port of its own: by its number requests are told apart",

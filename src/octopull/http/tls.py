@@ -17,12 +17,13 @@ from octopull.observability.rarely import Rarely
 from octopull.runtime.sockets import Door
 from octopull.runtime.tasks import Tasks
 from octopull.security.handshaking import handshake
+from octopull.security.identity import proven_by
 from octopull.security.words import explain
 
 log = logs.get("http")
 HANDSHAKE_S = 10.0
 HANDSHAKES_MAX = 512
-"""Strangers at the door at once; more are turned away before a byte is read."""
+"""Strangers at the door at once; of more, those of whoever has most of them go."""
 
 READ_BYTES = 256 * 1024
 SEND_BYTES = 256 * 1024
@@ -49,7 +50,7 @@ class TlsTransport(asyncio.Transport):
         super().__init__({
             "socket": sock, "sslcontext": sock.context, "ssl_object": sock,
             "peername": sock.getpeername(), "sockname": sock.getsockname(),
-            "peercert": sock.getpeercert(), "cipher": sock.cipher(),
+            "peercert": sock.getpeercert(), "cipher": sock.cipher(), "proven_by": proven_by(sock),
         })  # fmt: skip
         self._loop = asyncio.get_running_loop()
         self._sock = sock

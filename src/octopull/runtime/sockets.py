@@ -2,7 +2,9 @@
 
 import asyncio
 import functools
+import ipaddress
 import socket
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -45,10 +47,19 @@ async def close(server: asyncio.Server) -> None:
     server.close()
 
 
+def holder_of(address: str) -> str:
+    """Who has ``address``, for counting: of IPv6 the network of 64 bits, which one host may fill."""
+    if ":" not in address:
+        return address
+    found = ipaddress.IPv6Address(address)
+    return str(found.ipv4_mapped or ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
+
+
 class Door:
     """Accepts connections for as long as ``tasks`` live, and has each of them greeted.
 
-    Strangers beyond ``strangers_max`` at once are turned away before a byte is read.
+    At most ``strangers_max`` at once. When one more comes, whoever has most of them at the door
+    loses the oldest: so nobody can shut others out, and a burst of one host's is no harm.
     """
 
     def __init__(
@@ -59,30 +70,37 @@ class Door:
         self._tasks = tasks
         self._greet = greet
         self._strangers_max = strangers_max
-        self._strangers = 0
+        self._strangers = dict[asyncio.Task[None], str]()
+        """Those who are being greeted, oldest first, and whose they are."""
         tasks.start(self._accept(), "accept")
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                sock, _ = await loop.sock_accept(self._listener)
+                sock, address = await loop.sock_accept(self._listener)
             except OSError as error:
                 # Out of file descriptors, most likely: the port must outlive it.
                 log.warning("accept.failed", reason=str(error))
                 await asyncio.sleep(0.1)
                 continue
-            if self._strangers >= self._strangers_max:
-                sock.close()
-            else:
-                self._strangers += 1
-                greeting = self._tasks.start(self._greet(sock), "greet")
-                greeting.add_done_callback(functools.partial(self._greeted, sock))
+            if len(self._strangers) >= self._strangers_max:
+                self._make_room()
+            greeting = self._tasks.start(self._greet(sock), "greet")
+            self._strangers[greeting] = holder_of(str(address[0]))
+            greeting.add_done_callback(functools.partial(self._greeted, sock))
             # Accepting from a backlog does not wait: without this a burst would hold the loop.
             await asyncio.sleep(0)
 
+    def _make_room(self) -> None:
+        # Of holders with equally many, the first is the one that has waited longest.
+        ((most, _),) = Counter(self._strangers.values()).most_common(1)
+        oldest = next(one for one, holder in self._strangers.items() if holder == most)
+        del self._strangers[oldest]
+        oldest.cancel()
+
     def _greeted(self, sock: socket.socket, greeting: "asyncio.Task[None]") -> None:
-        self._strangers -= 1
+        self._strangers.pop(greeting, None)
         if greeting.cancelled():
             # Perhaps before it began, so that nobody else knows of the socket.
             sock.close()

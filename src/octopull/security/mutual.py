@@ -38,6 +38,8 @@ class Mutual:
     """For peers that are dialled: they move, so their addresses are not compared."""
     ends_at: float
     """Unix time at which our own certificate ends."""
+    authorities: frozenset[bytes]
+    """Those whose certificates are believed, in DER."""
 
 
 class RoleContext(ssl.SSLContext):
@@ -82,6 +84,8 @@ def load(files: ClusterTls, own: Role) -> Mutual:
     served = Tls(certificate=files.certificate, key=files.key)
     serving = _context(ssl.PROTOCOL_TLS_SERVER, served, files.authority)
     serving.verify_mode = ssl.CERT_OPTIONAL
+    # A session that is resumed would outlive the certificate that it began with.
+    serving.num_tickets = 0
     known = inspection.look(serving, files.certificate, files.authority)
     if known.names is not None and own not in roles_of(known.names):
         told = _listed(roles_of(known.names))
@@ -106,7 +110,8 @@ def load(files: ClusterTls, own: Role) -> Mutual:
     for context in (greeting, dialing):
         context.expected = PEERS
         context.options |= OP_ENABLE_KTLS
-    return Mutual(serving, calling, greeting, dialing, known.ends_at)
+    authorities = frozenset(serving.get_ca_certs(binary_form=True))
+    return Mutual(serving, calling, greeting, dialing, known.ends_at, authorities)
 
 
 def _context(protocol: int, own: Tls, authority: str) -> RoleContext:

@@ -6,6 +6,7 @@ import ssl
 
 from octopull.observability import logs
 from octopull.observability.rarely import Rarely
+from octopull.runtime.host_names import HostNames
 from octopull.security.handshaking import handshake
 from octopull.security.mutual import Mutual
 from octopull.security.reloading import Reloading
@@ -18,11 +19,16 @@ REFUSED_EVERY_S = 60.0
 
 
 class Lines:
-    """Makes lines of connected sockets; the deadline is the caller's."""
+    """Makes lines of connected sockets; the deadline is the caller's. ``close`` it in the end."""
 
     def __init__(self, tls: Reloading[Mutual] | None) -> None:
         self._tls = tls
         self._rarely = Rarely(REFUSED_EVERY_S)
+        self._names = HostNames()
+
+    def close(self) -> None:
+        """Dial no more by names; lines that are open go on."""
+        self._names.close()
 
     async def answered(self, sock: socket.socket) -> Line:
         """With a stranger who dialled; the socket is the line's from now on.
@@ -40,17 +46,16 @@ class Lines:
         """With a peer that is there.
 
         Raises:
-            OSError: nobody answers, or a side did not believe the other.
+            OSError: nobody answers, a side did not believe the other, or too many names are
+                looked up.
             ValueError: a host name that no resolver takes.
 
         """
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        sock = socket.socket(family, kind, protocol)
+        family, address = await self._names.find(host, port)
+        sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             _tune(sock)
-            await loop.sock_connect(sock, address)
+            await asyncio.get_running_loop().sock_connect(sock, address)
         except BaseException:
             sock.close()
             raise

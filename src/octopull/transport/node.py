@@ -35,7 +35,7 @@ log = logs.get("transport")
 HANDSHAKE_S = 5.0
 TRIM_EVERY_S = 5.0
 HANDSHAKES_MAX = 256
-"""Strangers at the door at once; more are turned away before a byte is read."""
+"""Strangers at the door at once; of more, those of whoever has most of them go."""
 
 READ_BYTES = 64 * 1024
 
@@ -110,6 +110,7 @@ class PeerNode:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         await self._tasks.__aexit__(kind, error, trace)
+        self._lines.close()
         if self._socket is not None:
             self._socket.close()
         if self._prover is not None:
