@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from octopull.config.access import TokenServiceSettings
+from octopull.http.crowd import address_of
 from octopull.http.server import json_answer
 from octopull.kernel import names
 from octopull.kernel.errors import Denied, Fault, InvalidName, Misuse, Unauthenticated
@@ -67,7 +68,7 @@ class TokenService:
             raise Misuse("the form is too long", bytes_max=FORM_BYTES_MAX)
         form = {name: str(value) for name, value in (await request.post()).items()}
         try:
-            caller = await self._granted(form)
+            caller = await self._granted(form, address_of(request.transport))
         except Unauthenticated as fault:
             raise _asking(fault) from fault
         service = form.get("service", self._settings.service)
@@ -80,11 +81,11 @@ class TokenService:
         body = issuing.shown(found)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
-    async def _granted(self, form: Mapping[str, str]) -> Caller:
+    async def _granted(self, form: Mapping[str, str], address: str) -> Caller:
         match form.get("grant_type"):
             case "password":
                 user, password = form.get("username", ""), form.get("password", "")
-                return await self._access.authentication.login(user, password)
+                return await self._access.authentication.login(user, password, address)
             case "refresh_token":
                 return await self._access.authentication.bearer(form.get("refresh_token", ""))
         raise Misuse("grant_type is password or refresh_token")
