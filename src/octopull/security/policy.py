@@ -85,13 +85,23 @@ class Policy:
             raise Misuse("\n".join(["the rules of access are not usable:", *mistakes]))
 
     def groups(self, caller: Caller) -> frozenset[str]:
-        """All groups that ``caller`` is in: those that were proven, and those of the file."""
-        own = {
-            name
-            for name, members in self._groups.items()
-            if any(one.includes(caller, caller.groups) for one in members)
-        }
-        return caller.groups | own
+        """All groups that ``caller`` is in: those that were proven, and those of the file.
+
+        Who is in a group is in all groups that it is a member of, and so on.
+        """
+        found, new = caller.groups, caller.groups
+        others = self._groups
+        while True:
+            within = {
+                name
+                for name, members in others.items()
+                if any(one.includes(caller, new) for one in members)
+            }
+            if not within:
+                return found
+            # Each is found once, so groups that are within each other end.
+            others = {name: others[name] for name in others.keys() - within}
+            found, new = found | within, frozenset(within)
 
     def decide(self, caller: Caller, action: Action, repository: str) -> Decision:
         """Whether ``caller`` may do ``action`` to ``repository``, or to ``EVERYTHING``."""

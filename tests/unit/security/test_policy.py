@@ -88,6 +88,40 @@ def test_names_of_an_issuer_are_never_those_of_a_file() -> None:
     assert policy(rules).decide(ALICE, Action.PULL, "a").allowed
 
 
+def test_a_denial_of_a_group_reaches_those_in_groups_within_it() -> None:
+    rules = {
+        "groups": {"outer": ["group:middle"], "middle": ["group:inner"], "inner": ["user:bob"]},
+        "rules": [
+            {"who": ["anyone"], "repositories": ["**"], "actions": ["pull"]},
+            {"who": ["group:outer"], "repositories": ["**"], "actions": ["pull"], "effect": "deny"},
+        ],
+    }
+    decision = policy(rules).decide(BOB, Action.PULL, "a")
+    assert (decision.allowed, decision.reason) == (False, "rule 2 denies it to group:outer")
+    assert policy(rules).decide(ALICE, Action.PULL, "a").allowed
+
+
+group_names = st.sampled_from("abcdef")
+members = st.lists(
+    st.one_of(group_names.map("group:{}".format), st.sampled_from(["user:bob", "group:staff"])),
+    min_size=1, max_size=3,
+)  # fmt: skip
+
+
+@given(st.dictionaries(group_names, members), st.sampled_from([NOBODY, ALICE, BOB]))
+def test_a_caller_is_in_the_groups_from_which_members_lead_to_it_and_in_no_other(
+    found: dict[str, list[str]], caller: Caller
+) -> None:
+    own = {f"user:{caller.name}", *(f"group:{one}" for one in caller.groups)}
+
+    def leads(group: str, passed: frozenset[str]) -> bool:
+        inner = {one.removeprefix("group:") for one in found[group]} & found.keys() - passed
+        return bool(own & {*found[group]}) or any(leads(one, passed | {one}) for one in inner)
+
+    expected = {group for group in found if leads(group, frozenset({group}))}
+    assert policy({"groups": found}).groups(caller) == caller.groups | expected
+
+
 def test_every_mistake_is_told_at_once_with_its_rule() -> None:
     with pytest.raises(Misuse) as found:
         policy(
