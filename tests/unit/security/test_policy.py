@@ -13,7 +13,7 @@ from octopull.kernel.errors import Misuse
 from octopull.registry.access import access
 from octopull.security import callers
 from octopull.security.callers import NOBODY, Caller
-from octopull.security.policy import EVERYTHING, Action, Policy
+from octopull.security.policy import EVERYTHING, Action, Policy, Rule
 
 ALICE = Caller(name="alice", groups=frozenset({"staff"}))
 BOB = Caller(name="bob")
@@ -172,6 +172,36 @@ def test_the_order_of_rules_never_matters_and_denials_only_take_away(
     assert policy({"rules": shuffled}).decide(caller, action, repository).allowed == decided
     without = [one for one in found if one["effect"] == "allow"]
     assert policy({"rules": without}).decide(caller, action, repository).allowed >= decided
+
+
+@given(rules, st.sampled_from([NOBODY, ALICE, BOB, MACHINE, ROBOT]),
+       st.sets(st.sampled_from(Action)), st.sampled_from(["a", "a/b", "a/b/c", EVERYTHING]))  # fmt: skip
+def test_what_is_allowed_at_once_is_what_is_allowed_one_by_one(
+    found: list[dict[str, Any]], caller: Caller, wanted: set[Action], repository: str
+) -> None:
+    asked = policy({"rules": found})
+    allowed = asked.allowed(caller, asked.groups(caller), wanted, repository)
+    assert allowed == {one for one in wanted if asked.decide(caller, one, repository).allowed}
+
+
+def test_a_rule_is_compared_with_a_repository_once_for_all_actions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[str] = []
+    covers = Rule.covers
+
+    def counting(self: Rule, repository: str) -> bool:
+        compared.append(repository)
+        return covers(self, repository)
+
+    monkeypatch.setattr(Rule, "covers", counting)
+    every = {"who": ["anyone"], "repositories": ["a"], "actions": [one.value for one in Action]}
+    asked = policy({"rules": [every, every]})
+    assert asked.allowed(BOB, frozenset(), set(Action), "a") == set(Action)
+    assert compared == ["a"]
+    compared.clear()
+    assert not asked.allowed(BOB, frozenset(), set(Action), "b")
+    assert compared == ["b", "b"]
 
 
 @given(st.text(max_size=60))
