@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import itertools
 import os
 import time
 from collections import Counter, OrderedDict
@@ -59,9 +60,8 @@ class Passwords:
         users = self._users()
         if not users:
             return False
-        hashed, known = users.get(user), user in users
-        if hashed is None:
-            hashed = next(iter(users.values()))
+        known = user in users
+        hashed = users[user] if known else _any_of(user, users)
         name = self._name(user, password, hashed)
         while (found := self._remembered(name)) is None:
             # Who shows the same at once, as a client's connections do, takes one place.
@@ -112,6 +112,16 @@ class Passwords:
     def _name(self, user: str, password: str, hashed: str) -> bytes:
         parts = "\0".join((hashed, user.replace("\0", ""), password)).encode("utf-8", "replace")
         return hmac.new(self._secret, parts, hashlib.sha256).digest()
+
+
+def _any_of(user: str, users: Mapping[str, str]) -> str:
+    """One of the hashes, always the same for ``user``.
+
+    Hashes cost differently. Were it one for all, its time would tell who is unknown; so unknown users
+    take as long as known ones do, some this and some that.
+    """
+    chosen = int.from_bytes(hashlib.sha256(user.encode("utf-8", "replace")).digest()) % len(users)
+    return next(itertools.islice(users.values(), chosen, None))
 
 
 class _Answers:

@@ -67,6 +67,23 @@ async def test_answers_are_remembered_and_unknown_users_are_compared_too(
     assert compared == [ALICE, ALICE]
 
 
+async def test_unknown_users_take_as_long_as_known_ones_whose_hashes_cost_differently(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[str] = []
+    monkeypatch.setattr(passwords, "is_of", lambda _, hashed: compared.append(hashed))
+    asked = Passwords(lambda: {"alice": ALICE, "bob": BOB})
+    unknown = [f"user {number}" for number in range(200)]
+    for user in unknown:
+        assert not await asked.match(user, "guess")
+    assert 60 < compared.count(ALICE) < 140
+    before = compared.copy()
+    compared.clear()
+    for user in unknown:
+        assert not await Passwords(lambda: {"alice": ALICE, "bob": BOB}).match(user, "another")
+    assert compared == before, "asking again tells no more"
+
+
 async def test_too_many_logins_at_once_are_told_to_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
