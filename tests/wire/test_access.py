@@ -1,7 +1,9 @@
 """Who may do what, on proxy and agent: logins with each request, and repositories kept apart."""
 
 import asyncio
+import itertools
 import json
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from octopull.config.services import Listen, ProxyConfig
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse
 from octopull.oci.manifests import MediaType
+from octopull.security import passwords
+from octopull.security.passwords import WAITING_PER_ADDRESS_MAX
 from octopull.services.proxy.app import run as run_proxy
 from octopull.transport import bandwidth_api
 from support import access, registry
@@ -349,3 +353,30 @@ async def test_an_admin_port_of_the_same_number_is_refused(cluster: Cluster) -> 
     )  # fmt: skip
     with pytest.raises(Misuse, match="a port of its own"):
         await run_proxy(config, lambda _: None, asyncio.Event())
+
+
+async def test_guesses_from_one_address_lock_out_no_other(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr(passwords, "is_of", lambda *_: not ended.wait(30))
+    there = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+    async with aiohttp.ClientSession() as here, aiohttp.ClientSession(connector=there) as other:
+
+        async def ask(session: aiohttp.ClientSession, word: str) -> int:
+            headers = {"Authorization": basic("alice", word)}
+            async with session.get(f"{cluster.proxy.url}/v2/", headers=headers) as answer:
+                return answer.status
+
+        guesses = [
+            asyncio.ensure_future(ask(session, f"{number} of {address}"))
+            for address, session in enumerate((here, other))
+            for number in range(9)
+        ]
+        refused = 2 * (9 - WAITING_PER_ADDRESS_MAX)
+        for answer in itertools.islice(asyncio.as_completed(guesses), refused):
+            assert await answer == 429
+        ended.set()
+        told = await asyncio.gather(*guesses)
+        assert [told[:9].count(429), told[9:].count(429)] == [refused // 2] * 2
+        assert set(told) == {401, 429}

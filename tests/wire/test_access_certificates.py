@@ -1,10 +1,22 @@
 """Clients that show certificates: their names are whom rules are about."""
 
+import ssl
 from pathlib import Path
 
+import aiohttp
+
+from octopull.config.access import AccessSettings
+from octopull.config.services import Listen, ProxyConfig
+from octopull.config.tls import Clients, Tls
+from octopull.security.roles import Role
+from octopull.services.proxy.app import run
+from support import access
 from support.access import shown
+from support.authorities import new
 from support.client_certificates import asking_for_certificates, showing, upload_of
+from support.ports import free_ports
 from support.registry import digest_of
+from support.services import started
 
 
 async def test_a_certificate_pushes_and_who_has_none_is_asked_for_a_login(tmp_path: Path) -> None:
@@ -44,3 +56,28 @@ async def test_a_certificate_gets_a_token(tmp_path: Path) -> None:
                 upload_of(url, b"blob"), data=b"blob", headers=headers
             ) as answer:
                 assert answer.status == 201
+
+
+async def test_a_port_for_administrators_is_not_for_the_clusters_other_services(
+    tmp_path: Path,
+) -> None:
+    authority = new(tmp_path / "certificates")
+    own = authority.files(Role.PROXY)
+    tls = Tls(
+        certificate=own.certificate, key=own.key, authority=own.authority, clients=Clients.REQUIRED
+    )
+    origin, tag_index = (f"127.0.0.1:{port}" for port in free_ports(2))
+    config = ProxyConfig(
+        origins=[origin], tag_indexes=[tag_index], replicas=1, admin=Listen(tls=tls),
+        access=AccessSettings(**access.files(tmp_path / "access")),
+    )  # fmt: skip
+    async with started(run, config) as proxy, aiohttp.ClientSession() as session:
+        for role in Role:
+            files = authority.files(role, name="caller")
+            context = ssl.create_default_context(cafile=files.authority)
+            context.load_cert_chain(files.certificate, files.key)
+            url = f"https://127.0.0.1:{proxy.admin_port}/metrics"
+            async with session.get(url, ssl=context) as answer:
+                assert answer.status == (200 if role is Role.OPERATOR else 403), role
+                text = await answer.text()
+            assert role is Role.OPERATOR or "this port is for operators" in text

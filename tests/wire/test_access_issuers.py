@@ -20,11 +20,13 @@ from octopull.http.client import Http
 from octopull.kernel.errors import Unavailable
 from octopull.registry.access import keys
 from octopull.registry.access.keys import FetchedKeys
+from octopull.runtime.tasks import Tasks
 from octopull.security import issuing
 from octopull.security.key_sets import SET_BYTES_MAX, Key, KeySet
 from support import access
 from support.access import People, basic, push
 from support.servers.front import listening
+from support.waiting import until
 
 PATH = "/v2/acme/app/manifests/v1"
 RULES = [*access.RULES, {"who": ["claim:idp:repository=acme/*"], "repositories": ["acme/*"],
@@ -93,6 +95,12 @@ async def people(cluster: Cluster) -> AsyncIterator[People]:
         yield People(session, cluster)
 
 
+@pytest.fixture
+async def tasks(http: Http) -> AsyncIterator[Tasks]:
+    async with Tasks() as one:
+        yield one
+
+
 async def test_an_issuers_token_pushes_and_pulls_by_its_claims(people: People, idp: Idp) -> None:
     await push(people.showing(f"Bearer {idp.token()}"), "acme/app", b"layer")
     for shown in (f"Bearer {idp.token()}", basic("whoever", idp.token())):
@@ -119,8 +127,10 @@ async def test_keys_that_change_are_fetched_and_old_ones_no_longer_count(
     assert (await people.showing(f"Bearer {before}")("GET", PATH)).status == 401
 
 
-async def test_tokens_with_unknown_keys_make_no_more_than_one_fetch(http: Http, idp: Idp) -> None:
-    fetching = FetchedKeys(http, idp.url, "")
+async def test_tokens_with_unknown_keys_make_no_more_than_one_fetch(
+    http: Http, tasks: Tasks, idp: Idp
+) -> None:
+    fetching = FetchedKeys(http, idp.url, "", tasks)
     found = await asyncio.gather(*(fetching.named(f"key {number}") for number in range(50)))
     assert found == [[]] * 50
     assert idp.fetched == 1
@@ -128,15 +138,15 @@ async def test_tokens_with_unknown_keys_make_no_more_than_one_fetch(http: Http, 
 
 
 async def test_known_keys_count_on_while_the_issuer_is_away_and_unknown_ones_are_waited_for(
-    http: Http, idp: Idp, monkeypatch: pytest.MonkeyPatch
+    http: Http, tasks: Tasks, idp: Idp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys, "FETCH_S", 0.2)
     idp.answers.clear()
-    never = FetchedKeys(http, idp.url, "")
+    never = FetchedKeys(http, idp.url, "", tasks)
     with pytest.raises(Unavailable, match="can't be had now"):
         await never.named("first")
     idp.answers.set()
-    fetching = FetchedKeys(http, idp.url, f"{idp.url}/keys")
+    fetching = FetchedKeys(http, idp.url, f"{idp.url}/keys", tasks)
     assert len(await fetching.named("first")) == 1
     monkeypatch.setattr(keys, "PAUSE_S", 0.0)
     monkeypatch.setattr(keys, "FRESH_S", 0.0)
@@ -144,17 +154,58 @@ async def test_known_keys_count_on_while_the_issuer_is_away_and_unknown_ones_are
     assert len(await fetching.named("first")) == 1
 
 
+async def test_who_shows_a_known_key_waits_for_no_issuer_that_hangs(
+    http: Http, tasks: Tasks, idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "FETCH_S", 60.0)
+    fetching = FetchedKeys(http, idp.url, "", tasks)
+    assert len(await fetching.named("first")) == 1
+    monkeypatch.setattr(keys, "PAUSE_S", 0.0)
+    monkeypatch.setattr(keys, "FRESH_S", 0.0)
+    idp.answers.clear()
+    idp.rotate("second")
+    async with asyncio.timeout(10):
+        for _ in range(5):
+            assert len(await fetching.named("first")) == 1
+    assert idp.fetched <= 2, "one at a time"
+    idp.answers.set()
+
+    async def changed() -> bool:
+        return not await fetching.named("first")
+
+    # Fetched all the same, behind their backs.
+    await until(changed, 10)
+    assert len(await fetching.named("second")) == 1
+
+
+async def test_keys_that_are_too_old_prove_nothing_while_the_issuer_is_away(
+    http: Http, tasks: Tasks, idp: Idp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "FETCH_S", 0.2)
+    fetching = FetchedKeys(http, idp.url, "", tasks)
+    assert len(await fetching.named("first")) == 1
+    for limit in ("PAUSE_S", "FRESH_S", "STALE_S"):
+        monkeypatch.setattr(keys, limit, 0.0)
+    idp.answers.clear()
+    with pytest.raises(Unavailable, match="can't be had now"):
+        await fetching.named("first")
+
+
 @pytest.mark.parametrize(
     "body", [b"x", b"{}", b"x" * (SET_BYTES_MAX + 1), json.dumps([1]).encode()]
 )
-async def test_what_is_no_set_of_keys_proves_nothing(http: Http, idp: Idp, body: bytes) -> None:
+async def test_what_is_no_set_of_keys_proves_nothing(
+    http: Http, tasks: Tasks, idp: Idp, body: bytes
+) -> None:
     idp.body = body
     with pytest.raises(Unavailable):
-        await FetchedKeys(http, idp.url, "").named("first")
+        await FetchedKeys(http, idp.url, "", tasks).named("first")
 
 
-async def test_a_document_of_another_issuer_is_not_believed(http: Http, idp: Idp) -> None:
+async def test_a_document_of_another_issuer_is_not_believed(
+    http: Http, tasks: Tasks, idp: Idp
+) -> None:
     idp.named = "https://another"
     with pytest.raises(Unavailable):
-        await FetchedKeys(http, idp.url, "").named("first")
+        await FetchedKeys(http, idp.url, "", tasks).named("first")
     assert idp.fetched == 0

@@ -178,6 +178,25 @@ async def test_tokens_are_given_for_forms_too(people: People) -> None:
     assert (await ask(grant_type="authorization_code")).status == 400
 
 
+async def test_anybody_may_ask_for_little_at_once(
+    cluster: Cluster, session: aiohttp.ClientSession, people: People
+) -> None:
+    scope = " ".join(f"repository:public/{number}:pull" for number in range(11))
+    assert (await people(None)("GET", f"/token?{urlencode({'scope': scope})}")).status == 400
+
+    async def unsaid(size: int) -> AsyncIterator[bytes]:
+        yield b"grant_type=password&username=alice&password="
+        for _ in range(size):
+            yield b"x" * 1024
+
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    for size, status in ((1, 401), (64, 413)):
+        async with session.post(
+            f"{cluster.proxy.url}/token", data=unsaid(size), headers=kind
+        ) as answer:
+            assert answer.status == status
+
+
 @pytest.mark.parametrize("at", ["proxy", "agent"])
 async def test_a_token_that_expired_or_was_changed_is_refused(
     people: People, session: aiohttp.ClientSession, pushed: bytes, tmp_path: Path, at: str

@@ -13,10 +13,14 @@ from support import access
 from support.access import People, push
 from support.registry import Registry, digest_of, manifest
 from support.upstream import Front, front
+from support.waiting import until
 
 LAYER, SECRET = b"a layer of the upstream", b"a layer that only the team may see"
 IMAGE = manifest(b"{}", LAYER)
 RULES = [*access.RULES, {"who": ["known"], "repositories": ["docker.io/**"], "actions": ["pull"]}]
+
+DENIED = {"who": ["user:carol"], "repositories": ["docker.io/library/app"], "actions": ["pull"],
+          "effect": "deny"}  # fmt: skip
 
 
 @pytest.fixture
@@ -71,6 +75,27 @@ async def test_what_the_upstream_does_not_have_is_not_had_by_asking_for_it_there
         "GET", f"/v2/library/app/blobs/{digest_of(SECRET)}?ns=docker.io"
     )
     assert answer.status == 503
+
+
+async def test_a_denial_counts_by_whatever_name_an_upstreams_repository_is_asked_for(
+    people: People, tmp_path: Path
+) -> None:
+    blob = digest_of(LAYER)
+    mount = f"/v2/other/copy/blobs/uploads/?mount={blob}&from=docker.io/app"
+    short, own = f"/namespace/docker.io/app/blobs/{blob}", f"/v2/docker.io/app/blobs/{blob}"
+    carol = people("carol", "agent")
+    assert (await carol("GET", own)).status == 200
+    assert (await carol("GET", short)).body == LAYER
+    assert (await people("carol")("POST", mount)).status == 201
+    access.write_rules(tmp_path / "access" / "policy.yaml", [*RULES, DENIED])
+
+    async def denied() -> bool:
+        answers = [await carol("GET", own), await people("carol")("GET", own)]
+        return [one.status for one in answers] == [403, 403]
+
+    await until(denied, 10)
+    assert (await carol("GET", short)).status == 403
+    assert (await people("carol")("POST", mount)).status == 202
 
 
 async def test_a_pulled_image_is_served_on_while_the_upstream_is_away(

@@ -1,5 +1,6 @@
 """Who callers are, and where it is written what they may do (docs/access.md)."""
 
+import ipaddress
 import math
 import re
 from dataclasses import dataclass, field
@@ -24,7 +25,10 @@ class IssuerSettings:
     name: str
     """Users and groups of it are ``name:user`` and ``name:group``: no issuer can name ours."""
     issuer: str
-    """What its tokens say as ``iss``; below it is the document that says where its keys are."""
+    """What its tokens say as ``iss``; below it is the document that says where its keys are.
+
+    That and ``jwks`` are fetched by https, but from this host itself.
+    """
     audience: str
     """What its tokens must be meant for: ``aud``. Those for others are refused."""
     jwks: str = ""
@@ -134,4 +138,15 @@ def _check_url(url: str, what: str) -> None:
     except ValueError:
         usable = False
     if not usable or parts.username is not None:
-        raise Misuse(f"{what} is a URL with http:// or https://, and has no user in it")
+        raise Misuse(f"{what} is a URL with https://, and has no user in it")
+    if parts.scheme == "http" and not _is_here(parts.hostname or ""):
+        # Whoever is on the way could bring keys of their own, or read passwords.
+        raise Misuse(f"{what} is a URL with https://; http:// is for this host itself", url=url)
+
+
+def _is_here(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return address.is_loopback or address.is_unspecified

@@ -9,6 +9,7 @@ from octopull.kernel.errors import Unsupported
 from octopull.oci.upstreams import canonical, split
 
 _READS = frozenset({"GET", "HEAD"})
+_SOURCE = web.RequestKey("source", str)
 
 
 def naming(upstreams: Collection[str]) -> Middleware:
@@ -29,12 +30,23 @@ def naming(upstreams: Collection[str]) -> Middleware:
                     method=request.method,
                 )
             request.match_info["repository"] = repository
+            if (source := request.query.get("from")) is not None:
+                request[_SOURCE] = canonical(source, None, upstreams)
+        elif "namespace" in request.match_info:
+            namespace = request.match_info["namespace"]
+            request.match_info["namespace"] = canonical(namespace, None, upstreams)
         elif "tag" in request.match_info:
             named, colon, tag = request.match_info["tag"].rpartition(":")
             request.match_info["tag"] = f"{canonical(named, None, upstreams)}{colon}{tag}"
         return await handler(request)
 
     return name
+
+
+def source_of(request: web.Request) -> str | None:
+    """The repository that a mount names, by its name within the cluster; None if it names none."""
+    found: str | None = request.get(_SOURCE, request.query.get("from"))
+    return found
 
 
 def staleness(reason: str) -> dict[str, str]:

@@ -3,18 +3,26 @@
 import asyncio
 import hashlib
 import hmac
+import itertools
 import os
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
-from octopull.kernel.errors import Misuse, Unavailable
+from octopull.kernel.errors import Misuse, TooMany, Unavailable
 from octopull.security.htpasswd import BCRYPT
 
 AT_ONCE = 2
 """Comparisons at once: each keeps a processor busy for 50 ms or more."""
 
+RESERVED = 1
+"""More of them, for those whose password was right before: no guesses delay them."""
+
 WAITING_MAX = 64
+WAITING_PER_ADDRESS_MAX = 4
+"""So that no address takes all places: with these it keeps all comparisons busy as well."""
+
 REMEMBERED_MAX = 10_000
 REMEMBERED_S = 60.0
 BCRYPT_BYTES_MAX = 72
@@ -36,48 +44,107 @@ class Passwords:
         self._users = users
         self._secret = os.urandom(32)
         self._gate = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
-        self._known: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
+        self._reserved = asyncio.Semaphore(RESERVED)
+        self._waiting = Counter[str]()
+        self._comparing: dict[bytes, asyncio.Event] = {}
+        self._right, self._wrong = _Answers(), _Answers()
 
-    async def match(self, user: str, password: str) -> bool:
+    async def match(self, user: str, password: str, address: str = "") -> bool:
         """Whether ``password`` is ``user``'s; an unknown user takes as long as one that is known.
 
         Raises:
-            Unavailable: too many wait for the same.
+            TooMany: too many that came from ``address`` wait for the same.
+            Unavailable: too many do from all addresses.
 
         """
         users = self._users()
         if not users:
             return False
-        hashed, known = users.get(user), user in users
-        if hashed is None:
-            hashed = next(iter(users.values()))
+        known = user in users
+        hashed = users[user] if known else _any_of(user, users)
         name = self._name(user, password, hashed)
-        found, until_s = self._known.get(name, (False, 0.0))
-        if time.monotonic() >= until_s:
-            found = await self._compared(password, hashed) and known
-            self._remember(name, found)
+        while (found := self._remembered(name)) is None:
+            # Who shows the same at once, as a client's connections do, takes one place.
+            if (other := self._comparing.get(name)) is not None:
+                await other.wait()
+                continue
+            with self._alone(name), self._place(name, address) as gate:
+                async with gate:
+                    found = await asyncio.to_thread(is_of, password, hashed) and known
+                (self._right if found else self._wrong).add(name)
+                return found
         return found
 
-    async def _compared(self, password: str, hashed: str) -> bool:
-        if self._waiting >= WAITING_MAX:
-            raise Unavailable("too many logins at once", most=WAITING_MAX)
-        self._waiting += 1
+    def _remembered(self, name: bytes) -> bool | None:
+        """What was found lately; None if nothing was."""
+        if self._right.counts(name):
+            return True
+        return False if self._wrong.counts(name) else None
+
+    @contextmanager
+    def _alone(self, name: bytes) -> Iterator[None]:
+        ended = self._comparing[name] = asyncio.Event()
         try:
-            async with self._gate:
-                return await asyncio.to_thread(is_of, password, hashed)
+            yield
         finally:
-            self._waiting -= 1
+            del self._comparing[name]
+            ended.set()
+
+    @contextmanager
+    def _place(self, name: bytes, address: str) -> Iterator[asyncio.Semaphore]:
+        """A place among those who wait, and what for."""
+        if name in self._right:
+            yield self._reserved
+            return
+        if self._waiting[address] >= WAITING_PER_ADDRESS_MAX:
+            told = f"too many logins at once from your address: at most {WAITING_PER_ADDRESS_MAX}"
+            raise TooMany(told)
+        if self._waiting.total() >= WAITING_MAX:
+            raise Unavailable("too many logins at once", most=WAITING_MAX)
+        self._waiting[address] += 1
+        try:
+            yield self._gate
+        finally:
+            self._waiting[address] -= 1
+            if not self._waiting[address]:
+                del self._waiting[address]
 
     def _name(self, user: str, password: str, hashed: str) -> bytes:
         parts = "\0".join((hashed, user.replace("\0", ""), password)).encode("utf-8", "replace")
         return hmac.new(self._secret, parts, hashlib.sha256).digest()
 
-    def _remember(self, name: bytes, found: bool) -> None:  # noqa: FBT001 - what was found
-        self._known[name] = found, time.monotonic() + REMEMBERED_S
-        self._known.move_to_end(name)
-        while len(self._known) > REMEMBERED_MAX:
-            self._known.popitem(last=False)
+
+def _any_of(user: str, users: Mapping[str, str]) -> str:
+    """One of the hashes, always the same for ``user``.
+
+    Hashes cost differently. Were it one for all, its time would tell who is unknown; so unknown users
+    take as long as known ones do, some this and some that.
+    """
+    chosen = int.from_bytes(hashlib.sha256(user.encode("utf-8", "replace")).digest()) % len(users)
+    return next(itertools.islice(users.values(), chosen, None))
+
+
+class _Answers:
+    """The newest ``REMEMBERED_MAX`` names that got one answer.
+
+    Right and wrong ones are kept apart: no number of guesses drives out who knows a password.
+    """
+
+    def __init__(self) -> None:
+        self._until_s: OrderedDict[bytes, float] = OrderedDict()
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self._until_s
+
+    def counts(self, name: bytes) -> bool:
+        """Whether ``name`` was added within ``REMEMBERED_S``."""
+        return time.monotonic() < self._until_s.get(name, 0.0)
+
+    def add(self, name: bytes) -> None:
+        self._until_s[name] = time.monotonic() + REMEMBERED_S
+        self._until_s.move_to_end(name)
+        while len(self._until_s) > REMEMBERED_MAX:
+            self._until_s.popitem(last=False)
 
 
 def is_of(password: str, hashed: str) -> bool:

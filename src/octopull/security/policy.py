@@ -4,6 +4,7 @@ What no rule allows is denied; a rule that denies counts before all that allow.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -85,23 +86,27 @@ class Policy:
             raise Misuse("\n".join(["the rules of access are not usable:", *mistakes]))
 
     def groups(self, caller: Caller) -> frozenset[str]:
-        """All groups that ``caller`` is in: those that were proven, and those of the file."""
-        own = {
-            name
-            for name, members in self._groups.items()
-            if any(one.includes(caller, caller.groups) for one in members)
-        }
-        return caller.groups | own
+        """All groups that ``caller`` is in: those that were proven, and those of the file.
+
+        Who is in a group is in all groups that it is a member of, and so on.
+        """
+        found, new = caller.groups, caller.groups
+        others = self._groups
+        while True:
+            within = {
+                name
+                for name, members in others.items()
+                if any(one.includes(caller, new) for one in members)
+            }
+            if not within:
+                return found
+            # Each is found once, so groups that are within each other end.
+            others = {name: others[name] for name in others.keys() - within}
+            found, new = found | within, frozenset(within)
 
     def decide(self, caller: Caller, action: Action, repository: str) -> Decision:
         """Whether ``caller`` may do ``action`` to ``repository``, or to ``EVERYTHING``."""
-        groups = self.groups(caller)
-        found: dict[Effect, tuple[Rule, Who]] = {}
-        for rule in self._rules:
-            if action in rule.actions and rule.covers(repository):
-                who = next((one for one in rule.who if one.includes(caller, groups)), None)
-                if who is not None:
-                    found.setdefault(rule.effect, (rule, who))
+        found = self._found(caller, self.groups(caller), {action}, repository)[action]
         asked = sentence(caller, action, repository)
         if Effect.DENY in found:
             rule, who = found[Effect.DENY]
@@ -110,6 +115,30 @@ class Policy:
             rule, who = found[Effect.ALLOW]
             return Decision(True, f"{rule} allows it to {who}", "")
         return Decision(False, "no rule allows it", f"{asked}: no rule allows it")
+
+    def allowed(
+        self, caller: Caller, groups: frozenset[str], actions: AbstractSet[Action], repository: str
+    ) -> frozenset[Action]:
+        """Those of ``actions`` that ``caller`` may do: as ``decide``, and each rule is asked once.
+
+        ``groups`` are all that ``caller`` is in, found once for many repositories.
+        """
+        found = self._found(caller, groups, actions, repository)
+        return frozenset(one for one in actions if found[one].keys() == {Effect.ALLOW})
+
+    def _found(
+        self, caller: Caller, groups: frozenset[str], actions: AbstractSet[Action], repository: str
+    ) -> Mapping[Action, Mapping[Effect, tuple[Rule, Who]]]:
+        """For each of ``actions`` the first rule of each effect that is about all of it."""
+        found: dict[Action, dict[Effect, tuple[Rule, Who]]] = {one: {} for one in actions}
+        for rule in self._rules:
+            about = [one for one in rule.actions & actions if rule.effect not in found[one]]
+            if about and rule.covers(repository):
+                who = next((one for one in rule.who if one.includes(caller, groups)), None)
+                if who is not None:
+                    for action in about:
+                        found[action][rule.effect] = rule, who
+        return found
 
 
 _WORDS = {

@@ -11,7 +11,9 @@ import msgspec
 
 from octopull.kernel.errors import Misuse
 
-SCOPES_MAX = 100
+SCOPES_MAX = 10
+"""In one request: a push with mounts from several repositories needs fewer."""
+
 SCOPE_CHARS_MAX = 8 * 1024
 _SCOPE = re.compile(
     r"(?P<kind>[a-z0-9]+)(?:\([a-z0-9]+\))?:(?P<name>[^\s,]+):(?P<actions>(?:[a-z]+|\*)(?:,(?:[a-z]+|\*))*)",

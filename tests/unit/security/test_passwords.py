@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import string
+import threading
+from collections.abc import Iterator
 
 import argon2
 import bcrypt
@@ -10,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from octopull.kernel.errors import Misuse, Unavailable
+from octopull.kernel.errors import Misuse, TooMany, Unavailable
 from octopull.security import htpasswd, passwords
-from octopull.security.passwords import Passwords
+from octopull.security.passwords import WAITING_PER_ADDRESS_MAX, Passwords
 
 
 def hashed(password: str) -> str:
@@ -65,6 +67,23 @@ async def test_answers_are_remembered_and_unknown_users_are_compared_too(
     assert compared == [ALICE, ALICE]
 
 
+async def test_unknown_users_take_as_long_as_known_ones_whose_hashes_cost_differently(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[str] = []
+    monkeypatch.setattr(passwords, "is_of", lambda _, hashed: compared.append(hashed))
+    asked = Passwords(lambda: {"alice": ALICE, "bob": BOB})
+    unknown = [f"user {number}" for number in range(200)]
+    for user in unknown:
+        assert not await asked.match(user, "guess")
+    assert 60 < compared.count(ALICE) < 140
+    before = compared.copy()
+    compared.clear()
+    for user in unknown:
+        assert not await Passwords(lambda: {"alice": ALICE, "bob": BOB}).match(user, "another")
+    assert compared == before, "asking again tells no more"
+
+
 async def test_too_many_logins_at_once_are_told_to_come_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -75,6 +94,80 @@ async def test_too_many_logins_at_once_are_told_to_come_again(
     )
     assert any(isinstance(one, Unavailable) for one in answers)
     assert await asked.match("alice", "alice's")
+
+
+class Held:
+    """Comparisons that go on until they are let go; ``right`` is the only password that matches."""
+
+    def __init__(self, right: str) -> None:
+        self.right = right
+        self.ended = threading.Event()
+        self.compared: list[str] = []
+
+    def __call__(self, password: str, _: str) -> bool:
+        self.compared.append(password)
+        if password != self.right:
+            self.ended.wait(30)
+        return password == self.right
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    found = Held("alice's")
+    monkeypatch.setattr(passwords, "is_of", found)
+    yield found
+    found.ended.set()
+
+
+async def test_one_addresss_guesses_leave_places_for_others(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "WAITING_MAX", WAITING_PER_ADDRESS_MAX + 1)
+    asked = Passwords(lambda: {"alice": ALICE})
+    guesses = [
+        asyncio.ensure_future(asked.match("alice", f"guess {number}", "192.0.2.1"))
+        for number in range(50)
+    ]
+    refused, _ = await asyncio.wait(guesses, return_when=asyncio.FIRST_COMPLETED)
+    assert all(isinstance(one.exception(), TooMany) for one in refused)
+    assert len(refused) == 50 - WAITING_PER_ADDRESS_MAX
+    other = asyncio.ensure_future(asked.match("alice", "alice's", "192.0.2.2"))
+    held.ended.set()
+    assert await other
+    assert not any(await asyncio.gather(*set(guesses) - refused))
+    assert await asked.match("alice", "alice's", "192.0.2.1"), "places are given back"
+
+
+async def test_who_knew_the_password_is_let_in_while_guesses_from_everywhere_wait(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "REMEMBERED_MAX", 8)
+    monkeypatch.setattr(passwords, "REMEMBERED_S", 0.0)
+    asked = Passwords(lambda: {"alice": ALICE})
+    held.ended.set()
+    assert await asked.match("alice", "alice's")
+    for number in range(9):
+        assert not await asked.match("alice", f"early guess {number}")
+    held.ended.clear()
+    monkeypatch.setattr(passwords, "WAITING_MAX", 3)
+    guesses = [
+        asyncio.ensure_future(asked.match("alice", f"guess {number}", f"192.0.2.{number}"))
+        for number in range(9)
+    ]
+    await asyncio.wait(guesses, return_when=asyncio.FIRST_COMPLETED)
+    async with asyncio.timeout(10):
+        assert await asked.match("alice", "alice's", "192.0.2.1")
+    held.ended.set()
+    await asyncio.gather(*guesses, return_exceptions=True)
+
+
+async def test_a_clients_connections_that_show_the_same_at_once_are_compared_once(
+    held: Held,
+) -> None:
+    asked = Passwords(lambda: {"alice": ALICE})
+    answers = await asyncio.gather(*(asked.match("alice", "alice's", "a") for _ in range(50)))
+    assert all(answers)
+    assert held.compared == ["alice's"]
 
 
 async def test_passwords_beyond_bcrypts_length_match_as_apaches_do() -> None:

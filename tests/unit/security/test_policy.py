@@ -13,7 +13,7 @@ from octopull.kernel.errors import Misuse
 from octopull.registry.access import access
 from octopull.security import callers
 from octopull.security.callers import NOBODY, Caller
-from octopull.security.policy import EVERYTHING, Action, Policy
+from octopull.security.policy import EVERYTHING, Action, Policy, Rule
 
 ALICE = Caller(name="alice", groups=frozenset({"staff"}))
 BOB = Caller(name="bob")
@@ -88,6 +88,40 @@ def test_names_of_an_issuer_are_never_those_of_a_file() -> None:
     assert policy(rules).decide(ALICE, Action.PULL, "a").allowed
 
 
+def test_a_denial_of_a_group_reaches_those_in_groups_within_it() -> None:
+    rules = {
+        "groups": {"outer": ["group:middle"], "middle": ["group:inner"], "inner": ["user:bob"]},
+        "rules": [
+            {"who": ["anyone"], "repositories": ["**"], "actions": ["pull"]},
+            {"who": ["group:outer"], "repositories": ["**"], "actions": ["pull"], "effect": "deny"},
+        ],
+    }
+    decision = policy(rules).decide(BOB, Action.PULL, "a")
+    assert (decision.allowed, decision.reason) == (False, "rule 2 denies it to group:outer")
+    assert policy(rules).decide(ALICE, Action.PULL, "a").allowed
+
+
+group_names = st.sampled_from("abcdef")
+members = st.lists(
+    st.one_of(group_names.map("group:{}".format), st.sampled_from(["user:bob", "group:staff"])),
+    min_size=1, max_size=3,
+)  # fmt: skip
+
+
+@given(st.dictionaries(group_names, members), st.sampled_from([NOBODY, ALICE, BOB]))
+def test_a_caller_is_in_the_groups_from_which_members_lead_to_it_and_in_no_other(
+    found: dict[str, list[str]], caller: Caller
+) -> None:
+    own = {f"user:{caller.name}", *(f"group:{one}" for one in caller.groups)}
+
+    def leads(group: str, passed: frozenset[str]) -> bool:
+        inner = {one.removeprefix("group:") for one in found[group]} & found.keys() - passed
+        return bool(own & {*found[group]}) or any(leads(one, passed | {one}) for one in inner)
+
+    expected = {group for group in found if leads(group, frozenset({group}))}
+    assert policy({"groups": found}).groups(caller) == caller.groups | expected
+
+
 def test_every_mistake_is_told_at_once_with_its_rule() -> None:
     with pytest.raises(Misuse) as found:
         policy(
@@ -138,6 +172,36 @@ def test_the_order_of_rules_never_matters_and_denials_only_take_away(
     assert policy({"rules": shuffled}).decide(caller, action, repository).allowed == decided
     without = [one for one in found if one["effect"] == "allow"]
     assert policy({"rules": without}).decide(caller, action, repository).allowed >= decided
+
+
+@given(rules, st.sampled_from([NOBODY, ALICE, BOB, MACHINE, ROBOT]),
+       st.sets(st.sampled_from(Action)), st.sampled_from(["a", "a/b", "a/b/c", EVERYTHING]))  # fmt: skip
+def test_what_is_allowed_at_once_is_what_is_allowed_one_by_one(
+    found: list[dict[str, Any]], caller: Caller, wanted: set[Action], repository: str
+) -> None:
+    asked = policy({"rules": found})
+    allowed = asked.allowed(caller, asked.groups(caller), wanted, repository)
+    assert allowed == {one for one in wanted if asked.decide(caller, one, repository).allowed}
+
+
+def test_a_rule_is_compared_with_a_repository_once_for_all_actions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[str] = []
+    covers = Rule.covers
+
+    def counting(self: Rule, repository: str) -> bool:
+        compared.append(repository)
+        return covers(self, repository)
+
+    monkeypatch.setattr(Rule, "covers", counting)
+    every = {"who": ["anyone"], "repositories": ["a"], "actions": [one.value for one in Action]}
+    asked = policy({"rules": [every, every]})
+    assert asked.allowed(BOB, frozenset(), set(Action), "a") == set(Action)
+    assert compared == ["a"]
+    compared.clear()
+    assert not asked.allowed(BOB, frozenset(), set(Action), "b")
+    assert compared == ["b", "b"]
 
 
 @given(st.text(max_size=60))

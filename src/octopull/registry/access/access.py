@@ -97,7 +97,7 @@ async def opened(settings: AccessSettings, http: Http, service: str, tasks: Task
         service,
         passwords,
         lambda: tokens if files.tokens is None else files.tokens.now,
-        _signers(settings, files, http),
+        _signers(settings, files, http, tasks),
     )
     tasks.start(_follow(files.all, settings.check_s), "follow the files of access")
     return Access(settings, files, authentication)
@@ -119,19 +119,22 @@ async def _follow(files: Sequence[Following], check_s: float) -> None:
             await file.look()
 
 
-def _signers(settings: AccessSettings, files: Files, http: Http) -> list[Signer]:
+def _signers(settings: AccessSettings, files: Files, http: Http, tasks: Tasks) -> list[Signer]:
     found = []
     service = settings.token_service
     if service is not None:
-        fetched = FetchedKeys(http, service.issuer, service.jwks) if service.jwks else None
-        keys: Keys = fetched or KeptKeys(files.public)
+        keys: Keys = KeptKeys(files.public)
+        if service.jwks:
+            keys = FetchedKeys(http, service.issuer, service.jwks, tasks)
         found.append(Signer(Demands.of(service), keys, signed_tokens.bearer))
-    found.extend(_issuer(one, files.issuers[one.name], http) for one in settings.issuers)
+    found.extend(_issuer(one, files.issuers[one.name], http, tasks) for one in settings.issuers)
     return found
 
 
-def _issuer(settings: IssuerSettings, kept: FollowedFile[KeySet] | None, http: Http) -> Signer:
-    keys: Keys = FetchedKeys(http, settings.issuer, settings.jwks)
+def _issuer(
+    settings: IssuerSettings, kept: FollowedFile[KeySet] | None, http: Http, tasks: Tasks
+) -> Signer:
+    keys: Keys = FetchedKeys(http, settings.issuer, settings.jwks, tasks)
     if kept is not None:
         keys = KeptKeys(lambda: [kept.now])
     caller = partial(signed_tokens.identity, settings=settings)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from aiohttp import web
 
+from octopull.http.crowd import address_of
 from octopull.kernel.errors import Unauthenticated
 from octopull.observability import metrics
 from octopull.registry.access.keys import Keys
@@ -57,7 +58,8 @@ class Authentication:
         elif isinstance(shown, Bearer):
             found = await self.bearer(shown.token)
         else:
-            found = await self.login(shown.user, shown.password)
+            address = address_of(request.transport)
+            found = await self.login(shown.user, shown.password, address)
         if certificate is None:
             return found
         if shown is None:
@@ -75,8 +77,11 @@ class Authentication:
             raise Unauthenticated(INVALID)
         return await self._signed(signed_tokens.read(token))
 
-    async def login(self, user: str, password: str) -> Caller:
-        """Whose a password is, or a token in its place; raises as ``caller``."""
+    async def login(self, user: str, password: str, address: str) -> Caller:
+        """Whose a password is that came from ``address``, or a token in its place.
+
+        Raises as ``caller``, and TooMany: the address has too many passwords compared.
+        """
         found = self._tokens().caller(password, dt.datetime.now(dt.UTC))
         if found is not None:
             self._count("token", "proven")
@@ -87,7 +92,7 @@ class Authentication:
                 return await self._signed(unproven)
         if self._passwords is None:
             raise Unauthenticated(NO_PASSWORDS)
-        if not await self._passwords.match(user, password):
+        if not await self._passwords.match(user, password, address):
             self._count("password", "refused")
             raise Unauthenticated(WRONG)
         self._count("password", "proven")

@@ -10,6 +10,7 @@ import msgspec
 from octopull.http.client import Http
 from octopull.kernel.errors import Fault, Misuse, Unavailable
 from octopull.observability import logs
+from octopull.runtime.tasks import Tasks
 from octopull.security import key_sets
 from octopull.security.key_sets import SET_BYTES_MAX, Key, KeySet
 
@@ -56,22 +57,29 @@ class _Discovered(msgspec.Struct, frozen=True):
 
 
 class FetchedKeys:
-    """Keys at ``jwks``; or, if that is empty, where the document below ``issuer`` says."""
+    """Keys at ``jwks``; or, if that is empty, where the document below ``issuer`` says.
 
-    def __init__(self, http: Http, issuer: str, jwks: str) -> None:
+    ``tasks`` owns what fetches them anew while those that are at hand still count.
+    """
+
+    def __init__(self, http: Http, issuer: str, jwks: str, tasks: Tasks) -> None:
         self._http = http
+        self._tasks = tasks
         self._issuer = issuer
         self._jwks = jwks
         self._kept = KeySet(())
         self._fetched_s = self._tried_s = -STALE_S
         self._fetching: asyncio.Lock = asyncio.Lock()
+        self._renewing: asyncio.Task[None] | None = None
 
     async def named(self, key_id: str) -> Sequence[Key]:
         if self._lacks(key_id):
-            async with self._fetching:
-                # Whoever waited may find what another one fetched.
-                if self._lacks(key_id):
-                    await self._fetch()
+            if self._at_hand(key_id):
+                # An issuer that hangs would have all wait for what they need not.
+                if self._renewing is None or self._renewing.done():
+                    self._renewing = self._tasks.start(self._renew(key_id), "renew keys")
+            else:
+                await self._renew(key_id)
         if time.monotonic() - self._fetched_s >= STALE_S:
             raise Unavailable(UNKNOWN, issuer=self._issuer)
         return self._kept.named(key_id)
@@ -81,6 +89,16 @@ class FetchedKeys:
         if now_s - self._tried_s < PAUSE_S:
             return False
         return now_s - self._fetched_s >= FRESH_S or not self._kept.named(key_id)
+
+    def _at_hand(self, key_id: str) -> bool:
+        fresh = time.monotonic() - self._fetched_s < STALE_S
+        return fresh and bool(self._kept.named(key_id))
+
+    async def _renew(self, key_id: str) -> None:
+        async with self._fetching:
+            # Whoever waited may find what another one fetched.
+            if self._lacks(key_id):
+                await self._fetch()
 
     async def _fetch(self) -> None:
         try:

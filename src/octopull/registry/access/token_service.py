@@ -4,6 +4,7 @@ Distribution, docs/spec/auth/token.md, and docs/spec/auth/oauth.md for ``POST``.
 here; a token says what they allowed of what was asked for, and lives for minutes.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,13 +12,13 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from octopull.config.access import TokenServiceSettings
+from octopull.http.crowd import address_of
 from octopull.http.server import json_answer
 from octopull.kernel import names
-from octopull.kernel.errors import Denied, Fault, InvalidName, Misuse, Unauthenticated
+from octopull.kernel.errors import Denied, Fault, InvalidName, Misuse, TooLarge, Unauthenticated
 from octopull.oci.challenges import Challenge
 from octopull.registry.access.access import Access
 from octopull.registry.access.door import REALM
-from octopull.registry.access.rights import Need
 from octopull.security import issuing, scopes
 from octopull.security.callers import Caller
 from octopull.security.followed import FollowedFile
@@ -59,19 +60,17 @@ class TokenService:
         except Unauthenticated as fault:
             raise _asking(fault) from fault
         service = request.query.get("service", self._settings.service)
-        return self._answer(caller, service, request.query.getall("scope", []))
+        return await self._answer(caller, service, request.query.getall("scope", []))
 
     async def post(self, request: web.Request) -> web.Response:
         """As ``get``, with the password, or a token in its place, in a form (OAuth 2)."""
-        if (request.content_length or 0) > FORM_BYTES_MAX:
-            raise Misuse("the form is too long", bytes_max=FORM_BYTES_MAX)
-        form = {name: str(value) for name, value in (await request.post()).items()}
+        form = await _form(request)
         try:
-            caller = await self._granted(form)
+            caller = await self._granted(form, address_of(request.transport))
         except Unauthenticated as fault:
             raise _asking(fault) from fault
         service = form.get("service", self._settings.service)
-        return self._answer(caller, service, [form.get("scope", "")])
+        return await self._answer(caller, service, [form.get("scope", "")])
 
     async def keys(self, _: web.Request) -> web.Response:
         """The keys that prove the tokens."""
@@ -80,23 +79,22 @@ class TokenService:
         body = issuing.shown(found)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
-    async def _granted(self, form: Mapping[str, str]) -> Caller:
+    async def _granted(self, form: Mapping[str, str], address: str) -> Caller:
         match form.get("grant_type"):
             case "password":
                 user, password = form.get("username", ""), form.get("password", "")
-                return await self._access.authentication.login(user, password)
+                return await self._access.authentication.login(user, password, address)
             case "refresh_token":
                 return await self._access.authentication.bearer(form.get("refresh_token", ""))
         raise Misuse("grant_type is password or refresh_token")
 
-    def _answer(self, caller: Caller, service: str, asked: Sequence[str]) -> web.Response:
+    async def _answer(self, caller: Caller, service: str, asked: Sequence[str]) -> web.Response:
         if caller.grants is not None:
             # Or it could be made anew for ever.
             raise Denied("a token of this service gives no other one")
         if service != self._settings.service:
             raise Misuse("this service gives tokens for another one", service=service[:200])
-        wanted = scopes.parse(asked)
-        grants = [one for one in (self._allowed(caller, scope) for scope in wanted) if one.actions]
+        grants = await self._allowed(caller, scopes.parse(asked))
         now_s = time.time()
         name = caller.name or next(iter(caller.certificates), "")
         token = self._signer.now.token(self._settings, name, grants, now_s)
@@ -112,20 +110,41 @@ class TokenService:
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
-    def _allowed(self, caller: Caller, wanted: Scope) -> Scope:
+    async def _allowed(self, caller: Caller, wanted: Sequence[Scope]) -> list[Scope]:
         """What of ``wanted`` the rules allow."""
-        if wanted.kind == REGISTRY:
-            action = _OF_REGISTRY.get(wanted.name)
-            allowed = action is not None and self._may(caller, action, EVERYTHING)
-            return Scope(REGISTRY, wanted.name, (ANY,) if allowed else ())
-        actions: list[str] = []
-        if wanted.kind == REPOSITORY and _is_repository(wanted.name):
-            asked = [one for one in _OF_REPOSITORY if {one.value, ANY} & set(wanted.actions)]
-            actions = [one.value for one in asked if self._may(caller, one, wanted.name)]
-        return Scope(wanted.kind, wanted.name, tuple(actions))
+        if self._access.files.policy is None:
+            return []
+        policy = self._access.files.policy.now
+        groups, grants = policy.groups(caller), list[Scope]()
+        for scope in wanted:
+            kind, about, actions = _meant(scope)
+            allowed = policy.allowed(caller, groups, actions.keys(), about)
+            grants.append(
+                Scope(kind, scope.name, tuple(actions[one] for one in actions if one in allowed))
+            )
+            # Anybody may ask, of all rules: no longer at a time than any other request.
+            await asyncio.sleep(0)
+        return [one for one in grants if one.actions]
 
-    def _may(self, caller: Caller, action: Action, repository: str) -> bool:
-        return self._access.decide(caller, Need(action, repository)).allowed
+
+def _meant(scope: Scope) -> tuple[str, str, dict[Action, str]]:
+    """The kind of a scope, what it is about, and the actions it asks for, as tokens call them."""
+    if scope.kind == REGISTRY:
+        action = _OF_REGISTRY.get(scope.name)
+        return REGISTRY, EVERYTHING, {} if action is None else {action: ANY}
+    if scope.kind != REPOSITORY or not _is_repository(scope.name):
+        return scope.kind, scope.name, {}
+    asked = [one for one in _OF_REPOSITORY if {one.value, ANY} & set(scope.actions)]
+    return REPOSITORY, scope.name, {one: one.value for one in asked}
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    try:
+        # However long it says that it is, or if it does not say.
+        found = await request.clone(client_max_size=FORM_BYTES_MAX).post()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise TooLarge("the form is too long", bytes_max=FORM_BYTES_MAX) from error
+    return {name: str(value) for name, value in found.items()}
 
 
 def _is_repository(name: str) -> bool:

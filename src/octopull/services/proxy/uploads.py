@@ -17,6 +17,7 @@ from octopull.oci.ranges import parse_content_range
 from octopull.registry.access.private import Private
 from octopull.registry.headers import VERSION_HEADER, about
 from octopull.registry.limits import Limits
+from octopull.registry.pull_through import source_of
 from octopull.security.policy import Action
 from octopull.services.proxy.repositories import Repositories
 
@@ -60,13 +61,13 @@ class UploadsApi:
 
         Where access is set: if the other one is named, has it, and may be pulled from.
         """
-        query = request.query
-        if "mount" not in query or (self._private is not None and "from" not in query):
+        query, named = request.query, source_of(request)
+        if "mount" not in query or (self._private is not None and named is None):
             return None
         try:
             digest = Digest.parse(query["mount"])
-            if "from" in query:
-                source = names.repository(query["from"])
+            if named is not None:
+                source = names.repository(named)
                 if not await self._may_mount(request, source, digest):
                     return None
                 await self._repositories.keep(source, digest)
