@@ -1,5 +1,7 @@
 """A cluster of real processes, an image, and the clients, once for each file of tests."""
 
+import os
+import shutil
 import sysconfig
 import tempfile
 from collections.abc import Iterator
@@ -17,9 +19,16 @@ from support.cluster import content, up
 
 @contextmanager
 def short() -> Iterator[Path]:
-    """A folder of a short name: a socket's path has 104 characters, and daemons make deep ones."""
-    with tempfile.TemporaryDirectory(prefix="oc-", ignore_cleanup_errors=True) as name:
-        yield Path(name)
+    """A folder of a short name: a socket's path has 104 characters, and daemons make deep ones.
+
+    In small letters and numbers: podman takes a path for an image's name first.
+    """
+    folder = Path(tempfile.gettempdir()) / f"oc{os.urandom(6).hex()}"
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
