@@ -72,9 +72,10 @@ class Cutting:
         except (ConnectionError, OSError):
             pass
         finally:
+            # Before anything is waited for: we may be cancelled then.
+            upper_writer.transport.abort()
             down.cancel()
             await asyncio.gather(down, return_exceptions=True)
-            upper_writer.transport.abort()
 
     async def _up(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
