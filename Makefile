@@ -37,7 +37,7 @@ check: setup ## format, lint, types, import contracts, fast tests: under a minut
 	$(RUN)/ruff check src tests examples bench
 	$(RUN)/mypy
 	$(RUN)/lint-imports
-	$(RUN)/pytest tests/unit tests/model tests/scripts tests/sim tests/tidy
+	$(RUN)/pytest --numprocesses 4 --dist loadfile tests/unit tests/model tests/scripts tests/sim tests/tidy
 
 sim: setup ## a seeded swarm on virtual time; ARGS="--hosts 1000 --seed 7"
 	@$(RUN)/octopull sim $(ARGS)
