@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-from octopull.runtime.sockets import close
+from support.relays import Relays
 
 CHUNK_BYTES = 16 * 1024
 RESET = struct.pack("ii", 1, 0)
@@ -29,36 +29,22 @@ class Cutting:
         self._left_bytes = after_bytes
         self._first = first
         self.cut = False
-        self._server: asyncio.Server | None = None
-        self._relays: set[asyncio.Task[None]] = set()
+        self._relays = Relays(self._relay)
 
     @property
     def address(self) -> str:
         """Where it listens."""
-        assert self._server is not None
-        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self._relays.address
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
+        await self._relays.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
-        assert self._server is not None
-        await close(self._server)
-        for relay in self._relays:
-            relay.cancel()
-        await asyncio.gather(*self._relays, return_exceptions=True)
-        await self._server.wait_closed()
-
-    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        relay = asyncio.get_running_loop().create_task(self._relay(reader, writer))
-        self._relays.add(relay)
-        relay.add_done_callback(self._relays.discard)
-        # Even if it is cancelled before it has begun.
-        relay.add_done_callback(lambda _: writer.transport.abort())
+        await self._relays.__aexit__(kind, error, trace)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
