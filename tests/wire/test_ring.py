@@ -163,7 +163,7 @@ async def test_what_the_first_owners_disk_has_damaged_comes_from_the_next(
         first = DiskStore(tmp_path / cluster.owners(digest)[0]).path(digest)
         first.write_bytes(bytes(size))
         for span in (None, (10, 100)):
-            async with cluster.stream("ns", digest, span) as response:
+            async with cluster.holders.stream("ns", digest, span) as response:
                 start, length = span or (0, size)
                 assert await response.read() == blob[start : start + length]
         assert not first.exists()

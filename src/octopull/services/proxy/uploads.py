@@ -72,7 +72,7 @@ class UploadsApi:
                     return None
                 await self._repositories.keep(source, digest)
                 # Where it is kept elsewhere, that need not be where this repository's blobs are.
-                await self._origins.hold(source, digest)
+                await self._origins.holders.hold(source, digest)
             else:
                 await self._repositories.kept(repository, digest)
         except (NotFound, InvalidDigest, InvalidName):
