@@ -23,11 +23,10 @@ from octopull.oci import challenges
 from octopull.security import issuing
 from octopull.services.agent.app import run
 from support import access
-from support.access import TOKEN, People, basic, push, shown
+from support.access import SECRET, TOKEN, People, basic, push, shown
 from support.registry import Answer, Registry, digest_of
 from support.services import started
 
-SECRET = b"a layer that only the team may see"
 SERVICE = "registry.example"
 
 
@@ -43,22 +42,6 @@ async def up(folder: Path, **more: Any) -> AsyncIterator[Cluster]:
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     async with up(tmp_path) as found:
         yield found
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(auto_decompress=False) as one:
-        yield one
-
-
-@pytest.fixture
-def people(session: aiohttp.ClientSession, cluster: Cluster) -> People:
-    return People(session, cluster)
-
-
-@pytest.fixture
-async def pushed(people: People) -> bytes:
-    return await push(people("alice"), "team/app", SECRET)
 
 
 def demanded(answer: Answer) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Certificates of clients: asked for or not, proven or refused, and their names told to handlers."""
 
 import ssl
-import subprocess
 from pathlib import Path
 
 import aiohttp
@@ -15,19 +14,7 @@ from octopull.http.serving import serve
 from octopull.kernel.errors import Misuse
 from octopull.security.identity import caller_certificate
 from octopull.security.tls import server_context
-
-
-def certificate(folder: Path, name: str) -> tuple[str, str]:
-    """The files of a certificate, which is its own authority, and its key."""
-    made, key = folder / f"{name}.pem", folder / f"{name}.key"
-    names = f"DNS:{name}.example,DNS:localhost,IP:127.0.0.1,URI:test://{name}"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "2", "-subj", f"/O=test/CN={name}", "-addext",
-         f"subjectAltName={names}", "-keyout", key, "-out", made],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return str(made), str(key)
+from support.client_certificates import certificate
 
 
 async def asked(folder: Path, clients: Clients, shown: str | None) -> str:
