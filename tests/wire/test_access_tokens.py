@@ -159,6 +159,10 @@ async def test_tokens_are_given_for_forms_too(people: People) -> None:
     assert wrong.status == 401
     assert (await ask(grant_type="refresh_token", refresh_token="x")).status == 401
     assert (await ask(grant_type="authorization_code")).status == 400
+    for wrong_form in (b"usern\xa8me=a", b"a=b&" * 200):
+        kind = "application/x-www-form-urlencoded"
+        answer = await people(None)("POST", "/token", wrong_form, Content_Type=kind)
+        assert answer.status == 400, wrong_form
 
 
 async def test_anybody_may_ask_for_little_at_once(

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from aiohttp import web
 
@@ -12,6 +13,7 @@ from octopull.config.services import Listen
 from octopull.config.tls import Tls
 from octopull.http.callers import only_for_services
 from octopull.http.crowd import Crowd, of_clients, of_strangers
+from octopull.http.protocol import Protocol
 from octopull.http.server import SLOW_CLIENTS
 from octopull.http.tls import Protocols, TlsServer
 from octopull.kernel.errors import Fault, Misuse, Unavailable
@@ -94,16 +96,17 @@ async def serve(
         # Right behind what answers faults: nobody else may be asked anything before.
         app.middlewares.insert(1, only_for_services(service, tls))
     app[ADMIN] = AdminPort()
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
         async with AsyncExitStack() as sites, Tasks() as tasks:
             server = runner.server
             assert server is not None
+            protocols = partial(Protocol, server, service)
             if admin is not None:
-                app[ADMIN].port = await sites.enter_async_context(_site(server, admin, tls))
+                app[ADMIN].port = await sites.enter_async_context(_site(protocols, admin, tls))
             share = of_strangers() if tls is not None else of_clients(crowd_max)
-            crowd = Crowd(server, lambda: server.connections, share, service)
+            crowd = Crowd(protocols, lambda: server.connections, share, service)
             port = await sites.enter_async_context(_site(crowd, listen, tls))
             if port == app[ADMIN].port:
                 raise Misuse("admin needs a port of its own: by its number requests are told apart",
