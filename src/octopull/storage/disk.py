@@ -3,6 +3,7 @@
     root/blobs/<algorithm>/<2 hex>/<hex>         the bytes: there, so whole and proven
     root/blobs/<algorithm>/<2 hex>/<hex>.*       its side files (storage/sides.py)
     root/partial/, root/uploads/                 blobs on their way in
+    root/committed/                              what became of uploads (storage/committed.py)
     root/damaged/<algorithm>-<hex>               what the disk made of a blob
 
 Paths are made from ``Digest`` values alone, so no input can leave the root.
