@@ -11,11 +11,11 @@ import itertools
 import logging
 import re
 import threading
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import structlog
 
@@ -38,6 +38,7 @@ from octopull.kernel.digest import Digest
 from octopull.storage.disk import DiskStore
 from support import access
 
+T = TypeVar("T")
 HANG_S = 1.0
 TRIES = 4
 """The machine may have other things to do for a second; a server that hangs does so each time."""
@@ -122,7 +123,7 @@ class Servers:
     def _try_out(self, port: int, data: bytes) -> None:
         told = self._told(port, data)
         if b"DELETE" in data and any(one.status == 202 for one in told):
-            self._loop.run_until_complete(self._put_back())
+            self._patiently(self._put_back)
         if next(self._inputs) % STORES_EVERY == 0:
             self.check_stores()
         assert not self._wrong, self._wrong
@@ -135,10 +136,13 @@ class Servers:
                 await self._converse(self._cluster.proxy.port, data)
 
     def _told(self, port: int, data: bytes) -> list[Answer]:
+        return self._patiently(lambda: self._converse(port, data))
+
+    def _patiently(self, asking: Callable[[], Coroutine[Any, Any, T]]) -> T:
         for _ in range(TRIES - 1):
             with contextlib.suppress(TimeoutError):
-                return self._loop.run_until_complete(self._converse(port, data))
-        return self._loop.run_until_complete(self._converse(port, data))
+                return self._loop.run_until_complete(asking())
+        return self._loop.run_until_complete(asking())
 
     async def _converse(self, port: int, data: bytes) -> list[Answer]:
         """One connection, and what must hold after it."""
