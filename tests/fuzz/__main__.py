@@ -1,5 +1,6 @@
 """Fuzzes every target for a number of inputs, and says what was found."""
 
+import os
 import re
 import subprocess
 import sys
@@ -16,10 +17,17 @@ from rich.console import Console
 from rich.table import Table
 
 from fuzz import corpus
-from fuzz.targets import TARGETS
+from fuzz.servers import SERVERS, Server
+from fuzz.targets import TARGETS, Target
+from support.memory import folder_in_memory
+
+ALL: dict[str, Target | Server] = {**TARGETS, **SERVERS}
 
 INPUT_S_MAX, MEMORY_MIB_MAX = 1, 300
 """What one input may cost: seconds, and memory of the process, of which Python has a third."""
+
+SERVERS_S_MAX = 20
+"""The same where a process holds a cluster, which says itself when an answer took a second."""
 
 INPUT_BYTES_MAX = 4096
 RESULTS = Path(__file__).parents[2] / "bench" / "results" / "fuzz.json"
@@ -42,17 +50,24 @@ class Fuzzed:
 
 def fuzzed(name: str, count: int, seed: int, *, keep: bool) -> Fuzzed:
     """Try ``count`` inputs on a target."""
-    with tempfile.TemporaryDirectory(prefix="octopull-fuzz-") as folder:
-        for number, data in enumerate([*TARGETS[name].seeds, *corpus.load(name)]):
+    seconds_max = SERVERS_S_MAX if name in SERVERS else INPUT_S_MAX
+    with (
+        tempfile.TemporaryDirectory(prefix="octopull-fuzz-") as folder,
+        folder_in_memory() as temporary,
+    ):
+        for number, data in enumerate([*ALL[name].seeds, *corpus.load(name)]):
             (Path(folder) / f"{number}").write_bytes(data)
         words: list[str | Path] = [
             sys.executable, Path(__file__).with_name("fuzzer.py"), name,
-            f"-runs={count}", f"-seed={seed}", f"-timeout={INPUT_S_MAX}",
+            f"-runs={count}", f"-seed={seed}", f"-timeout={seconds_max}",
             f"-rss_limit_mb={MEMORY_MIB_MAX}", f"-max_len={INPUT_BYTES_MAX}",
             f"-artifact_prefix={tempfile.gettempdir()}/octopull-fuzz-", folder,
         ]  # fmt: skip
         started_s = time.monotonic()
-        told = subprocess.run(words, capture_output=True, check=False, text=True, errors="replace")
+        told = subprocess.run(
+            words, capture_output=True, check=False, text=True, errors="replace",
+            env={**os.environ, "TMPDIR": temporary},
+        )  # fmt: skip
         seconds = time.monotonic() - started_s
         if keep and told.returncode == 0:
             corpus.keep(name, (path.read_bytes() for path in Path(folder).iterdir()))
@@ -61,7 +76,7 @@ def fuzzed(name: str, count: int, seed: int, *, keep: bool) -> Fuzzed:
     return Fuzzed(
         target=name, inputs=int(done[1]) if done else 0, seconds=round(seconds, 1),
         branches=_last(_COVERED, told.stderr), memory_mib=_last(_MEMORY, told.stderr),
-        found="" if fine else (told.stdout + told.stderr)[-3000:],
+        found="" if fine else told.stdout[-2000:] + told.stderr[-2000:],
     )  # fmt: skip
 
 
@@ -87,22 +102,24 @@ def show(results: Sequence[Fuzzed]) -> None:
 
 @click.command(epilog="Example: make fuzz ARGS='--target manifest --inputs 1000000'")
 @click.option("--inputs", default=20_000, show_default=True, help="For each target.")
-@click.option("--target", "names", multiple=True, type=click.Choice(list(TARGETS)),
+@click.option("--target", "names", multiple=True, type=click.Choice(list(ALL)),
               help="Only these.")  # fmt: skip
 @click.option("--seed", default=1, show_default=True)
 @click.option("--jobs", default=2, show_default=True, help="Targets at once.")
 @click.option("--keep", is_flag=True, help="Keep inputs that lead further, in tests/fuzz/corpus.")
-@click.option("--write", is_flag=True, help="Write bench/results/fuzz.json.")
+@click.option("--write", is_flag=True, help="Write them into bench/results/fuzz.json.")
 def main(
     inputs: int, names: tuple[str, ...], seed: int, jobs: int, *, keep: bool, write: bool
 ) -> None:
     """Have parsers read what nobody would send, and see that they say so."""
     with ThreadPoolExecutor(jobs) as pool:
-        running = [pool.submit(fuzzed, name, inputs, seed, keep=keep) for name in names or TARGETS]
+        running = [pool.submit(fuzzed, name, inputs, seed, keep=keep) for name in names or ALL]
         results = [one.result() for one in running]
     show(results)
     if write:
-        encoded = msgspec.json.encode([asdict(one) for one in results])
+        kept = {one["target"]: one for one in msgspec.json.decode(RESULTS.read_bytes())}
+        kept |= {one.target: asdict(one) for one in results}
+        encoded = msgspec.json.encode(list(kept.values()))
         RESULTS.write_bytes(msgspec.json.format(encoded, indent=2) + b"\n")
     raise SystemExit(any(one.found for one in results))
 

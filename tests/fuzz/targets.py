@@ -39,7 +39,7 @@ from octopull.oci.listing import Page
 from octopull.oci.ranges import parse_content_range, parse_range
 from octopull.placement import labels
 from octopull.placement.heartbeats import Heartbeat, Preheat, Progress, State
-from octopull.registry.access import access
+from octopull.registry.access import access, token_service
 from octopull.runtime.bandwidth import Rate
 from octopull.security import (
     callers,
@@ -317,6 +317,7 @@ TARGETS: dict[str, Target] = {
         text(lambda given: scopes.parse(map(str, scopes.parse([given])))),
         (b"repository(plugin):a/b:pull,push registry:catalog:*",),
     ),
+    "form": Target(token_service.read_form, (b"grant_type=password&username=a%20b&scope=",)),
     "grants": Target(_grants, (json([{"type": "repository", "name": "a", "actions": ["pull"]}]),)),
     "signed token": Target(text(_signed), (TOKEN.encode(),)),
     "keys": Target(key_sets.parse, (JWKS, PEM)),

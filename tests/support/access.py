@@ -16,6 +16,8 @@ USERS = ("alice", "bob", "carol", "root")
 TOKEN = "t0ken-of-the-build-machine"
 """Of ``ci``, in the group ``builders``."""
 
+SECRET = b"a layer that only the team may see"
+
 RULES: list[dict[str, Any]] = [
     {"who": ["anyone"], "repositories": ["public/**"], "actions": ["pull"]},
     {"who": ["user:alice", "group:builders"], "repositories": ["team/**", "public/**"],

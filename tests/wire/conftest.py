@@ -7,8 +7,28 @@ import aiohttp
 import pytest
 
 from octopull.cli.cluster import Cluster, Ports, running
+from support.access import SECRET, People, push
 from support.registry import Registry
 from support.servers.docker_registry import docker_registry
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """For requests whose answers are seen as they were sent."""
+    async with aiohttp.ClientSession(auto_decompress=False) as one:
+        yield one
+
+
+@pytest.fixture
+def people(session: aiohttp.ClientSession, cluster: Cluster) -> People:
+    """Those whom a cluster knows that has access set by ``support.access.files``."""
+    return People(session, cluster)
+
+
+@pytest.fixture
+async def pushed(people: People) -> bytes:
+    """The manifest of the team's image, which holds ``SECRET``."""
+    return await push(people("alice"), "team/app", SECRET)
 
 
 @pytest.fixture

@@ -22,13 +22,12 @@ from octopull.security.passwords import WAITING_PER_ADDRESS_MAX
 from octopull.services.proxy.app import run as run_proxy
 from octopull.transport import bandwidth_api
 from support import access, registry
-from support.access import TOKEN, People, basic, push, shown
+from support.access import SECRET, TOKEN, People, basic, push, shown
 from support.ports import free_ports
 from support.registry import CONFIG, LAYER, Registry, descriptor, digest_of, index, manifest
 from support.services import started
 from support.waiting import until
 
-SECRET = b"a layer that only the team may see"
 OWN = b"a layer of somebody else"
 UPLOAD = "/v2/{}/blobs/uploads/?digest={}"
 
@@ -38,23 +37,6 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     settings = AccessSettings(**access.files(tmp_path / "access"))
     async with running(tmp_path / "data", 1, Ports(0, "127.0.0.1"), access=settings) as found:
         yield found
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(auto_decompress=False) as one:
-        yield one
-
-
-@pytest.fixture
-def people(session: aiohttp.ClientSession, cluster: Cluster) -> People:
-    return People(session, cluster)
-
-
-@pytest.fixture
-async def pushed(people: People) -> bytes:
-    """The team's image."""
-    return await push(people("alice"), "team/app", SECRET)
 
 
 def paths(content: bytes) -> list[str]:

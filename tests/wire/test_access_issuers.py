@@ -16,8 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from octopull.cli.cluster import Cluster, Ports, running
 from octopull.config.access import AccessSettings, IssuerSettings
+from octopull.config.services import Listen
+from octopull.config.tls import Tls
 from octopull.http.client import Http
-from octopull.kernel.errors import Unavailable
+from octopull.http.server import application
+from octopull.http.serving import serve
+from octopull.kernel.errors import Misuse, Unavailable
 from octopull.registry.access import keys
 from octopull.registry.access.keys import FetchedKeys
 from octopull.runtime.tasks import Tasks
@@ -25,6 +29,7 @@ from octopull.security import issuing
 from octopull.security.key_sets import SET_BYTES_MAX, Key, KeySet
 from support import access
 from support.access import People, basic, push
+from support.client_certificates import certificate
 from support.servers.front import listening
 from support.waiting import until
 
@@ -200,6 +205,37 @@ async def test_what_is_no_set_of_keys_proves_nothing(
     idp.body = body
     with pytest.raises(Unavailable):
         await FetchedKeys(http, idp.url, "", tasks).named("first")
+
+
+async def test_keys_are_fetched_from_whom_the_named_authority_vouches_for_and_nobody_else(
+    idp: Idp, http: Http, tasks: Tasks, tmp_path: Path
+) -> None:
+    own, other = certificate(tmp_path, "idp"), certificate(tmp_path, "other")
+    app = application("idp")
+    app.add_routes([web.get("/.well-known/openid-configuration", idp.document),
+                    web.get("/keys", idp.keys)])  # fmt: skip
+    tls = Tls(certificate=own[0], key=own[1])
+    async with serve(app, "idp", Listen(tls=tls)) as listening:
+        idp.url = listening.url
+        for jwks in ("", f"{idp.url}/keys"):
+            vouched = FetchedKeys(http, idp.url, jwks, tasks, own[0])
+            assert [key.id for key in await vouched.named("first")] == ["first"]
+            for authority in (other[0], ""):
+                refused = FetchedKeys(http, idp.url, jwks, tasks, authority)
+                with pytest.raises(Unavailable):
+                    await refused.named("first")
+
+
+async def test_an_authority_that_cant_be_read_is_told_at_the_start(
+    tmp_path: Path, idp: Idp
+) -> None:
+    files = access.files(tmp_path / "access")
+    issuer = IssuerSettings(name="idp", issuer=idp.url, audience="x", authority="/nowhere.pem")
+    settings = AccessSettings(**files, issuers=[issuer])
+    with pytest.raises(ExceptionGroup) as refused:
+        async with running(tmp_path / "data", 0, Ports(0, "127.0.0.1"), access=settings):
+            pass
+    assert refused.group_contains(Misuse, match="no certificates of an authority", depth=None)
 
 
 async def test_a_document_of_another_issuer_is_not_believed(

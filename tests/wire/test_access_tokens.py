@@ -23,11 +23,10 @@ from octopull.oci import challenges
 from octopull.security import issuing
 from octopull.services.agent.app import run
 from support import access
-from support.access import TOKEN, People, basic, push, shown
+from support.access import SECRET, TOKEN, People, basic, push, shown
 from support.registry import Answer, Registry, digest_of
 from support.services import started
 
-SECRET = b"a layer that only the team may see"
 SERVICE = "registry.example"
 
 
@@ -43,22 +42,6 @@ async def up(folder: Path, **more: Any) -> AsyncIterator[Cluster]:
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     async with up(tmp_path) as found:
         yield found
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(auto_decompress=False) as one:
-        yield one
-
-
-@pytest.fixture
-def people(session: aiohttp.ClientSession, cluster: Cluster) -> People:
-    return People(session, cluster)
-
-
-@pytest.fixture
-async def pushed(people: People) -> bytes:
-    return await push(people("alice"), "team/app", SECRET)
 
 
 def demanded(answer: Answer) -> dict[str, str]:
@@ -176,6 +159,10 @@ async def test_tokens_are_given_for_forms_too(people: People) -> None:
     assert wrong.status == 401
     assert (await ask(grant_type="refresh_token", refresh_token="x")).status == 401
     assert (await ask(grant_type="authorization_code")).status == 400
+    for wrong_form in (b"usern\xa8me=a", b"a=b&" * 200):
+        kind = "application/x-www-form-urlencoded"
+        answer = await people(None)("POST", "/token", wrong_form, Content_Type=kind)
+        assert answer.status == 400, wrong_form
 
 
 async def test_anybody_may_ask_for_little_at_once(

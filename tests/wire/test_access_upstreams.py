@@ -24,12 +24,6 @@ DENIED = {"who": ["user:carol"], "repositories": ["docker.io/library/app"], "act
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(auto_decompress=False) as one:
-        yield one
-
-
-@pytest.fixture
 async def upstream(tmp_path: Path, session: aiohttp.ClientSession) -> AsyncIterator[Front]:
     async with running(tmp_path / "upstream", 0, Ports(0, "127.0.0.1")) as home:
         await push(Registry(session, home.proxy.address), "library/app", LAYER)

@@ -1,7 +1,7 @@
 """Certificates of clients: asked for or not, proven or refused, and their names told to handlers."""
 
 import ssl
-import subprocess
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
@@ -13,21 +13,11 @@ from octopull.config.tls import Clients, Tls
 from octopull.http.server import application
 from octopull.http.serving import serve
 from octopull.kernel.errors import Misuse
+from octopull.security import reloading
 from octopull.security.identity import caller_certificate
 from octopull.security.tls import server_context
-
-
-def certificate(folder: Path, name: str) -> tuple[str, str]:
-    """The files of a certificate, which is its own authority, and its key."""
-    made, key = folder / f"{name}.pem", folder / f"{name}.key"
-    names = f"DNS:{name}.example,DNS:localhost,IP:127.0.0.1,URI:test://{name}"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "2", "-subj", f"/O=test/CN={name}", "-addext",
-         f"subjectAltName={names}", "-keyout", key, "-out", made],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return str(made), str(key)
+from support.client_certificates import certificate
+from support.waiting import until
 
 
 async def asked(folder: Path, clients: Clients, shown: str | None) -> str:
@@ -82,6 +72,54 @@ async def test_a_client_without_a_certificate_that_counts_gets_no_answer(
 ) -> None:
     with pytest.raises(aiohttp.ClientError):
         await asked(tmp_path, clients, shown)
+
+
+def believe(authority: Path, *known: tuple[str, str]) -> None:
+    authority.write_text("".join(Path(made).read_text() for made, _ in known))
+
+
+async def test_a_connection_does_not_outlive_its_clients_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reloading, "LOOK_S", 0.01)
+    app = application("test")
+
+    async def who(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        return web.json_response(request.transport.get_extra_info("peername")[1])
+
+    app.router.add_get("/who", who)
+    server, dropped, stays = (
+        certificate(tmp_path, name) for name in ("server", "dropped", "stays")
+    )
+    authority = tmp_path / "authority.pem"
+    believe(authority, dropped, stays)
+    tls = Tls(certificate=server[0], key=server[1], authority=str(authority), clients=Clients.ASKED)
+    async with serve(app, "test", Listen(tls=tls)) as listening, AsyncExitStack() as stack:
+        sessions = []
+        for own in (dropped, stays):
+            trust = ssl.create_default_context(cafile=server[0])
+            trust.load_cert_chain(*own)
+            connector = aiohttp.TCPConnector(ssl=trust)
+            sessions.append(
+                await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+            )
+
+        async def asked(session: aiohttp.ClientSession) -> tuple[int, str]:
+            async with session.get(f"{listening.url}/who") as response:
+                return response.status, await response.text()
+
+        ports = [await asked(session) for session in sessions]
+        assert [status for status, _ in ports] == [200, 200]
+        believe(authority, stays)
+
+        async def refused() -> bool:
+            return (await asked(sessions[0]))[0] == 403
+
+        await until(refused, 5)
+        with pytest.raises(aiohttp.ClientError):
+            await asked(sessions[0])
+        assert await asked(sessions[1]) == ports[1], "the same connection"
 
 
 def test_authorities_that_cant_be_read_are_told_before_anything_listens(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from octopull.cli.cluster import Cluster, Ports, running
+from octopull.clients import preheats
 from octopull.clients.preheats import PreheatClient
 from octopull.config.services import (
     AgentConfig,
@@ -20,13 +21,14 @@ from octopull.config.services import (
 from octopull.http.client import Http
 from octopull.http.serving import Listening
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Misuse, NotFound
+from octopull.kernel.errors import Misuse, NotFound, Unavailable
 from octopull.oci.manifests import MediaType
 from octopull.placement.heartbeats import Preheat, Standing
 from octopull.services.agent.app import run as run_agent
 from octopull.services.tracker.app import run as run_tracker
 from support.cluster import content
 from support.registry import Registry, descriptor, index, manifest
+from support.relays import Relays
 from support.services import started
 from support.waiting import until
 
@@ -226,6 +228,28 @@ async def test_an_agent_tells_a_tracker_that_has_forgotten_what_it_did(
     await slow.tracker()
     await client.put(begun)
     assert (await ended(client, begun)).done == 1
+
+
+async def test_an_order_does_not_wait_for_a_tracker_that_hangs_once_another_took_it(
+    http: Http, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preheats, "SILENT_S", 0.2)
+
+    async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with Relays(hang) as hanging:
+        client = PreheatClient(http, [hanging.address, cluster.tracker.address])
+        # Two questions, each of which would wait as long.
+        async with asyncio.timeout(preheats.TIMEOUT_S):
+            begun = await client.begin(Preheat(namespace="demo", digest=str(Digest.of(b"x"))))
+            assert (await client.standing(begun.id)).run == begun.run
+        alone = PreheatClient(http, [hanging.address])
+        monkeypatch.setattr(preheats, "TIMEOUT_S", 0.2)
+        with pytest.raises(Unavailable):
+            await alone.begin(begun)
+        with pytest.raises(Unavailable):
+            await client.cancel(begun.id)
 
 
 async def test_a_cancelled_preheat_fetches_no_further(

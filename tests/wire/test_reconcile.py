@@ -14,7 +14,7 @@ from octopull.clients.replication import Compared, Ended, forget, progress, reco
 from octopull.http.client import Http
 from octopull.kernel.errors import NotFound
 from support.cluster import OCTOPULL
-from support.images import image, pull, push
+from support.images import Image, image, pull, push
 from support.registry import Registry, digest_of, manifest
 from support.replicating import remote, replicated, rules, untold, written
 from support.waiting import until
@@ -68,6 +68,21 @@ async def compared(
     return [line for line in lines if isinstance(line, Compared)]
 
 
+async def remotes(http: Http, index: str, count: int) -> bool:
+    """Whether the rules that count name so many."""
+    return len((await progress(http, index)).remotes) == count
+
+
+async def sign(registry: Registry, pushed: Image) -> bytes:
+    """Push what refers to ``pushed``; its manifest."""
+    subject = {
+        "mediaType": json.loads(pushed.manifest)["mediaType"],
+        "digest": digest_of(pushed.manifest),
+        "size": len(pushed.manifest),
+    }
+    return await registry.push_image("team/app", subject=subject, artifactType="text/x")
+
+
 async def test_differences_are_named_and_mended(
     http: Http, index: str, here: Registry, there: Registry
 ) -> None:
@@ -113,23 +128,12 @@ async def test_what_was_there_before_the_rules_is_found_lacking_and_copied(
 ) -> None:
     written(path, {"remotes": [], "rules": []})
 
-    async def unruled() -> bool:
-        return not (await progress(http, index)).remotes
-
-    async def ruled() -> bool:
-        return bool((await progress(http, index)).remotes)
-
-    await until(unruled, 20)
+    await until(lambda: remotes(http, index, 0), 20)
     pushed = image(1, 1000)
     await push(here, "team/app", "v1", pushed)
-    subject = {
-        "mediaType": json.loads(pushed.manifest)["mediaType"],
-        "digest": digest_of(pushed.manifest),
-        "size": len(pushed.manifest),
-    }
-    signed = await here.push_image("team/app", subject=subject, artifactType="text/x")
+    signed = await sign(here, pushed)
     rules(path, remote("other", f"http://{address}/mirror"), referrers=True)
-    await until(ruled, 20)
+    await until(lambda: remotes(http, index, 1), 20)
     assert await untold(http, index) == 0
     (found,) = await compared(http, index)
     assert (found.lacking, found.referrers) == (["v1"], [digest_of(signed)])
@@ -145,24 +149,13 @@ async def test_what_refers_to_a_tag_that_the_remote_has_already_goes_along(
 ) -> None:
     written(path, {"remotes": [], "rules": []})
 
-    async def ruled() -> bool:
-        return bool((await progress(http, index)).remotes)
-
-    async def unruled() -> bool:
-        return not await ruled()
-
-    await until(unruled, 20)
+    await until(lambda: remotes(http, index, 0), 20)
     pushed = image(1, 1000)
     await push(here, "team/app", "v1", pushed)
     await push(there, "mirror/team/app", "v1", pushed)
-    subject = {
-        "mediaType": json.loads(pushed.manifest)["mediaType"],
-        "digest": digest_of(pushed.manifest),
-        "size": len(pushed.manifest),
-    }
-    signed = await here.push_image("team/app", subject=subject, artifactType="text/x")
+    signed = await sign(here, pushed)
     rules(path, remote("other", f"http://{address}/mirror"), referrers=True)
-    await until(ruled, 20)
+    await until(lambda: remotes(http, index, 1), 20)
     await push(here, "team/app", "v1", pushed)
     await replicated(http, index)
     answer = await there("GET", f"/v2/mirror/team/app/manifests/{digest_of(signed)}", Accept=ACCEPT)

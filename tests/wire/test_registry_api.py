@@ -100,6 +100,19 @@ async def test_a_cancelled_upload_and_a_wrong_digest_leave_nothing(
     assert not [path for path in (tmp_path / "origin" / "blobs").rglob("*") if path.is_file()]
 
 
+async def test_the_put_that_ends_an_upload_may_be_repeated_with_its_body_and_without(
+    proxy: Registry,
+) -> None:
+    blob, other = b"a blob", await proxy.push_blob(b"of somebody else")
+    _, headers, _ = await proxy("POST", "/v2/a/b/blobs/uploads/")
+    at = headers["Location"]
+    for body in (blob, blob, None):
+        assert (await proxy("PUT", f"{at}?digest={Digest.of(blob)}", body))[0] == 201
+    for body in (blob, None):
+        status, _, answer = await proxy("PUT", f"{at}?digest={other}", body)
+        assert (status, code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
+
+
 async def test_a_mount_finds_what_is_there_and_else_opens_a_session(proxy: Registry) -> None:
     digest = await proxy.push_blob(b"shared", "first")
     mount = f"/v2/second/blobs/uploads/?mount={digest}&from=first"

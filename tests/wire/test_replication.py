@@ -29,12 +29,6 @@ async def behind(address: str) -> AsyncIterator[Front]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(auto_decompress=False) as one:
-        yield one
-
-
-@pytest.fixture
 def there(session: aiohttp.ClientSession, address: str) -> Registry:
     return Registry(session, address)
 

@@ -111,6 +111,33 @@ async def test_without_a_quorum_a_push_is_not_acknowledged_and_may_be_repeated(
             assert await holders(http, ring[:2], digest) == set(ring[:2])
 
 
+async def test_a_commit_whose_answer_was_lost_is_repeated_after_a_restart_by_its_session_alone(
+    http: Http, ring: list[str], tmp_path: Path
+) -> None:
+    blob, other = content(100_000, 9), content(1000, 10)
+    cluster = OriginCluster(http, ring[:1], 1)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield blob
+
+    async with origin(tmp_path, ring[0], ring[:1], 1):
+        await cluster.uploads.push("ns", Digest.of(other), other)
+        token = await cluster.uploads.start("ns")
+        await cluster.uploads.append("ns", token, 0, body(), len(blob))
+        await cluster.uploads.commit("ns", token, Digest.of(blob))
+        unused = await cluster.uploads.start("ns")
+        await cluster.uploads.abort("ns", unused)
+    async with origin(tmp_path, ring[0], ring[:1], 1):
+        await cluster.uploads.commit("ns", token, Digest.of(blob))
+        # To know the digest of a blob that is there gives nothing.
+        for session, digest in ((token, Digest.of(other)), (unused, Digest.of(blob))):
+            with pytest.raises(NotFound):
+                await cluster.uploads.commit("ns", session, digest)
+        DiskStore(tmp_path / ring[0]).delete(Digest.of(blob))
+        with pytest.raises(NotFound):
+            await cluster.uploads.commit("ns", token, Digest.of(blob))
+
+
 async def test_a_copy_with_other_bytes_is_refused(
     http: Http, ring: list[str], tmp_path: Path
 ) -> None:
@@ -163,7 +190,7 @@ async def test_what_the_first_owners_disk_has_damaged_comes_from_the_next(
         first = DiskStore(tmp_path / cluster.owners(digest)[0]).path(digest)
         first.write_bytes(bytes(size))
         for span in (None, (10, 100)):
-            async with cluster.stream("ns", digest, span) as response:
+            async with cluster.holders.stream("ns", digest, span) as response:
                 start, length = span or (0, size)
                 assert await response.read() == blob[start : start + length]
         assert not first.exists()

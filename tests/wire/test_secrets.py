@@ -1,12 +1,10 @@
 """What proves who somebody is appears nowhere else: not in logs, metrics, answers, or ``ps``."""
 
 import base64
-from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlencode
 
 import aiohttp
-import pytest
 import yaml
 
 from support import access
@@ -22,12 +20,6 @@ WRONG = "wr0ng-but-a-secret-all-the-same"
 def command_line(pid: int) -> str:
     """What ``ps`` shows of a process."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().decode()
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(auto_decompress=False) as one:
-        yield one
 
 
 def secrets(folder: Path) -> list[str]:

@@ -33,12 +33,6 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(auto_decompress=False) as one:
-        yield one
-
-
-@pytest.fixture
 def proxy(cluster: Cluster, session: aiohttp.ClientSession) -> Registry:
     return Registry(session, cluster.proxy.address)
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from octopull.clients.holders import blob_url
 from octopull.clients.holdings import Holding, Kind, holdings, ring
-from octopull.clients.origin import blob_url
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse, NotFound

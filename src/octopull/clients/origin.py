@@ -4,25 +4,13 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Collection,
-    Iterator,
-    Mapping,
-    Sequence,
-)  # fmt: skip
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TypeVar
-
-import aiohttp
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from octopull.blob.metainfo import METAINFO_BYTES_MAX, Growing
 from octopull.blob.start import Described, Start
-from octopull.clients import fetching, keeping, starts
+from octopull.clients import keeping, starts
 from octopull.clients.failover import first, first_heard, first_holder
-from octopull.clients.fetching import Until
+from octopull.clients.holders import Holders, blob_url
 from octopull.clients.origin_uploads import OriginUploads
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
@@ -33,7 +21,6 @@ from octopull.oci.upstreams import split
 from octopull.placement.members import Members
 from octopull.placement.rendezvous import EVEN, Weights
 
-T = TypeVar("T")
 log = logs.get("origins")
 STARTS_S = 2.0
 STARTS_ROUNDS = 2
@@ -46,8 +33,6 @@ SOURCE_S = 30.0
 """A backend may take long to say whether it has a blob."""
 
 SIZE_HEADER = "Octopull-Size"
-FETCHES_MAX = 3
-"""An origin may die while it fetches; the next one then does."""
 
 
 class OriginCluster:
@@ -69,8 +54,8 @@ class OriginCluster:
         self._members = Members.of(hosts, weights)
         self._replicas = replicas
         self._upstreams = upstreams
-        self._patience_s = patience_s
         self._health = self._members.health
+        self.holders = Holders(http, self._members, upstreams, patience_s)
         self.uploads = OriginUploads(http, self._members)
 
     @property
@@ -108,11 +93,11 @@ class OriginCluster:
             return int(reply.headers["Content-Length"])
 
         try:
-            return await first_holder(self._preference(digest), self._health, ask)
+            return await first_holder(self.holders.line(digest), self._health, ask)
         except (NotFound, Unavailable) as fault:
-            with self._unless_nowhere(namespace, fault):
+            with self.holders.unless_nowhere(namespace, fault):
                 size = await self._size_elsewhere(namespace, digest)
-        return await self._held(namespace, digest, ask) if size is None else size
+        return await self.holders.ask(namespace, digest, ask) if size is None else size
 
     async def _size_elsewhere(self, namespace: str, digest: Digest) -> int | None:
         """Of a blob that can be fetched; None if that is known at the end alone.
@@ -128,20 +113,7 @@ class OriginCluster:
             size = reply.headers.get(SIZE_HEADER, "")
             return int(size) if size else None
 
-        return await first(self._preference(digest), self._health, ask)
-
-    @contextlib.contextmanager
-    def _unless_nowhere(self, namespace: str, fault: NotFound | Unavailable) -> Iterator[None]:
-        """``fault`` says why no origin has the blob, and counts if there is nothing to fetch it from.
-
-        Of an upstream's blob, what the upstream says counts.
-        """
-        try:
-            yield
-        except NotFound:
-            if split(namespace, self._upstreams) is None:
-                raise fault from None
-            raise
+        return await first(self.holders.line(digest), self._health, ask)
 
     async def keep(
         self, namespace: str, digests: Sequence[Digest], silent_max: int = 0
@@ -205,7 +177,7 @@ class OriginCluster:
                 "GET", blob_url(host, namespace, digest), bytes_max=bytes_max, timeout_s=30
             )
 
-        return _proven(digest, await self._held(namespace, digest, ask))
+        return _proven(digest, await self.holders.ask(namespace, digest, ask))
 
     async def read_held(self, namespace: str, digest: Digest, bytes_max: int) -> bytes:
         """As ``read``, but nothing is fetched for it."""
@@ -214,34 +186,7 @@ class OriginCluster:
             url = f"{blob_url(host, namespace, digest)}?whole=1"
             return await self._http.bytes("GET", url, bytes_max=bytes_max, timeout_s=30)
 
-        return _proven(digest, await first_holder(self._preference(digest), self._health, ask))
-
-    @asynccontextmanager
-    async def stream(
-        self, namespace: str, digest: Digest, span: tuple[int, int] | None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The body, whole or ``span`` (start, length), from the first owner that has it.
-
-        Raises:
-            as ``stat``.
-
-        """
-        headers = {} if span is None else {"Range": f"bytes={span[0]}-{span[0] + span[1] - 1}"}
-        line = self._preference(digest)
-        async with AsyncExitStack() as stack:
-            while True:
-                holder = await self._holder(namespace, digest, line)
-                url = blob_url(holder, namespace, digest)
-                opening = self._http.stream("GET", url, headers=headers)
-                try:
-                    response = await stack.enter_async_context(opening)
-                    break
-                except (NotFound, Unavailable):
-                    # It died since it said so, or finds only now what its disk has made of it.
-                    line.remove(holder)
-                    if not line:
-                        raise
-            yield response
+        return _proven(digest, await first_holder(self.holders.line(digest), self._health, ask))
 
     async def metainfo(self, namespace: str, digest: Digest) -> Described:
         """The blob's metainfo, or as much of it as is known.
@@ -254,7 +199,7 @@ class OriginCluster:
         async def ask(host: str) -> Described:
             return await starts.describe(self._http, host, namespace, digest)
 
-        return await self._held(namespace, digest, ask)
+        return await self.holders.ask(namespace, digest, ask)
 
     async def hashes(self, namespace: str, digest: Digest, first: int) -> Growing:
         """Hashes of the pieces from ``first`` on, as far as they are known.
@@ -269,7 +214,7 @@ class OriginCluster:
             body = await self._http.bytes("GET", url, bytes_max=METAINFO_BYTES_MAX, timeout_s=30)
             return Growing.decode(body)
 
-        told = await self._held(namespace, digest, ask)
+        told = await self.holders.ask(namespace, digest, ask)
         if told.digest != digest:
             raise Corrupt("an origin sent another blob's hashes", digest=str(digest))
         return told
@@ -284,7 +229,7 @@ class OriginCluster:
         if found or len(digests) != 1:
             return found
         try:
-            await self.fetch(namespace, digests[0], wait_s=STARTS_FETCH_S)
+            await self.holders.fetch(namespace, digests[0], wait_s=STARTS_FETCH_S)
         except Fault as fault:
             log.info("fetch.failed", digest=digests[0].short, reason=str(fault))
             return []
@@ -297,7 +242,7 @@ class OriginCluster:
             for digest in digests:
                 if digest in found:
                     continue
-                line = self._health.order(self._preference(digest), time.monotonic())
+                line = self._health.order(self.holders.line(digest), time.monotonic())
                 if passed < len(line):
                     by_line[tuple(line[passed : passed + 2])].append(digest)
             answers = await asyncio.gather(
@@ -332,82 +277,11 @@ class OriginCluster:
 
         await first(self.hosts, self._health, ask)
 
-    async def _holder(self, namespace: str, digest: Digest, line: Sequence[str]) -> str:
-        """The first of ``line`` that says that it has the blob."""
-
-        async def ask(host: str) -> str:
-            await self._http.call("HEAD", blob_url(host, namespace, digest))
-            return host
-
-        return await self._held(namespace, digest, ask, line)
-
-    async def _held(
-        self, namespace: str, digest: Digest, ask: Callable[[str], Awaitable[T]],
-        line: Sequence[str] | None = None,
-    ) -> T:  # fmt: skip
-        """The answer of a host that has the blob, if need be once it is being fetched.
-
-        Asked are those of ``line``, or all.
-        """
-        line = self._preference(digest) if line is None else line
-        for _ in range(FETCHES_MAX):
-            try:
-                return await first_holder(line, self._health, ask)
-            except (NotFound, Unavailable) as fault:
-                # Even if not all could be asked: at worst it is fetched twice.
-                with self._unless_nowhere(namespace, fault):
-                    await self._fetch_patiently(namespace, digest)
-        return await first_holder(line, self._health, ask)
-
-    async def hold(self, namespace: str, digest: Digest) -> None:
-        """Returns once an origin holds the whole blob.
-
-        Raises:
-            as ``stat``.
-
-        """
-
-        async def ask(host: str) -> None:
-            await self._http.call("HEAD", f"{blob_url(host, namespace, digest)}?whole=1")
-
-        line = self._preference(digest)
-        try:
-            await first_holder(line, self._health, ask)
-        except (NotFound, Unavailable) as fault:
-            with self._unless_nowhere(namespace, fault):
-                await self._fetch_patiently(namespace, digest, Until.WHOLE)
-
-    async def _fetch_patiently(
-        self, namespace: str, digest: Digest, until: Until = Until.READABLE
-    ) -> None:
-        async def fetch() -> None:
-            await self.fetch(namespace, digest, until=until)
-
-        await (fetching.patient(fetch, self._patience_s) if self._patience_s else fetch())
-
-    async def fetch(
-        self, namespace: str, digest: Digest, *, manifest: bool = False,
-        wait_s: float = fetching.WAIT_S, until: Until = Until.READABLE,
-    ) -> None:  # fmt: skip
-        """Have the origins fetch a blob from elsewhere; see ``fetching.fetch``."""
-        await fetching.fetch(
-            self._http, self._preference(digest), self._health, namespace, digest,
-            manifest=manifest, wait_s=wait_s, until=until,
-        )  # fmt: skip
-
-    def _preference(self, digest: Digest) -> list[str]:
-        return self._members.now.line(digest.hex)
-
 
 def _proven(digest: Digest, content: bytes) -> bytes:
     if not digest.proves(content):
         raise Corrupt("an origin sent other bytes", digest=str(digest))
     return content
-
-
-def blob_url(host: str, namespace: str, digest: Digest) -> str:
-    """Where an origin serves the blob."""
-    return f"http://{host}/namespace/{namespace}/blobs/{digest}"
 
 
 def replica_url(host: str, namespace: str, digest: Digest, mark: str) -> str:

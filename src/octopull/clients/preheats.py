@@ -15,6 +15,8 @@ from octopull.placement.members import Members
 
 T = TypeVar("T")
 TIMEOUT_S = 5.0
+SILENT_S = 1.0
+"""Once one tracker has answered, others are waited for this long: any of them can answer alone."""
 
 
 class PreheatClient:
@@ -70,7 +72,7 @@ class PreheatClient:
                 "PUT", self._url(host, preheat.id), data=body, timeout_s=TIMEOUT_S
             )
 
-        answers = await self._all(ask)
+        answers = await self._all(ask, SILENT_S)
         refusals = [one for one in answers if isinstance(one, Fault)]
         if len(refusals) == len(answers):
             raise refusals[0]
@@ -102,7 +104,7 @@ class PreheatClient:
         async def ask(host: str) -> None:
             await self._http.call("DELETE", self._url(host, preheat_id), timeout_s=TIMEOUT_S)
 
-        answers = await self._all(ask)
+        answers = await self._all(ask, TIMEOUT_S)
         faults = [one for one in answers if isinstance(one, Fault)]
         for fault in faults:
             if not isinstance(fault, NotFound):
@@ -115,7 +117,7 @@ class PreheatClient:
             url = self._url(host, preheat_id)
             return await self._http.json("GET", url, Standing, timeout_s=TIMEOUT_S)
 
-        answers = await self._all(ask)
+        answers = await self._all(ask, SILENT_S)
         found = [one for one in answers if isinstance(one, Standing)]
         silent = [one for one in answers if isinstance(one, Unavailable)]
         if len(silent) == len(answers):
@@ -126,7 +128,9 @@ class PreheatClient:
     def _url(host: str, preheat_id: str) -> str:
         return f"http://{host}/preheats/{preheat_id}"
 
-    async def _all(self, ask: Callable[[str], Awaitable[T]]) -> list[T | Fault]:
+    async def _all(self, ask: Callable[[str], Awaitable[T]], silent_s: float) -> list[T | Fault]:
+        """What each says; who is silent ``silent_s`` seconds after another has answered, is down."""
+
         async def one(host: str) -> T | Fault:
             try:
                 return await ask(host)
@@ -135,4 +139,22 @@ class PreheatClient:
 
         if not self.hosts:
             raise Unavailable("DNS has not yet said who the trackers are")
-        return list(await asyncio.gather(*map(one, self.hosts)))
+        asked = {asyncio.ensure_future(one(host)): host for host in self.hosts}
+        waiting, wait_s = set(asked), None
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(
+                    waiting, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    break
+                if not all(isinstance(task.result(), Unavailable) for task in done):
+                    wait_s = silent_s
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        return [
+            Unavailable(f"{host} is silent") if task in waiting else task.result()
+            for task, host in asked.items()
+        ]

@@ -35,6 +35,8 @@ class IssuerSettings:
     """Where its keys are, if no document says so."""
     keys: str = ""
     """Or a file of them: PEM, or a JSON Web Key Set."""
+    authority: str = ""
+    """PEM file of the authorities that vouch for where keys are fetched; empty: the system's."""
     algorithms: list[str] = field(default_factory=lambda: ["RS256", "ES256"])
     user_claim: str = "sub"
     groups_claim: str = "groups"
@@ -50,6 +52,8 @@ class IssuerSettings:
             raise Misuse("an issuer's keys are at one place: jwks or keys", name=self.name)
         if not self.keys:
             _check_url(self.jwks or self.issuer, "jwks" if self.jwks else "issuer")
+        elif self.authority:
+            raise Misuse("an authority vouches for keys that are fetched", name=self.name)
         check_signatures(self.algorithms, self.leeway_s)
 
 
@@ -71,6 +75,8 @@ class TokenServiceSettings:
     """PEM files' public keys, or a JSON Web Key Set, of the service; beside ``key``: old ones."""
     jwks: str = ""
     """Or where they are: ``/token/keys`` of a proxy."""
+    authority: str = ""
+    """PEM file of the authorities that vouch for ``jwks``, such as the cluster's; empty: the system's."""
     algorithms: list[str] = field(default_factory=lambda: ["ES256", "EdDSA", "RS256"])
     lifetime_s: float = 300.0
     """How long a token counts, and so how long an old decision may still be obeyed."""
@@ -83,6 +89,8 @@ class TokenServiceSettings:
             raise Misuse("a token service is known by its key, keys or jwks")
         if self.jwks and (self.key or self.keys):
             raise Misuse("a token service's keys are at one place: files or jwks")
+        if self.authority and not self.jwks:
+            raise Misuse("a token service's authority vouches for its jwks")
         if not self.key and not self.realm:
             raise Misuse("without the key, clients are sent to a realm")
         for url, what in ((self.realm, "realm"), (self.jwks, "jwks")):

@@ -4,6 +4,7 @@ import math
 from dataclasses import astuple, dataclass, field
 
 from octopull.config.access import AccessSettings
+from octopull.config.announcing import Announced, check_announced
 from octopull.config.backends import (
     BackendSettings,
     TagBackendSettings,
@@ -153,6 +154,8 @@ class TrackerConfig:
     peer_store: PeerStoreSettings = field(default_factory=PeerStoreSettings)
     """Where several trackers may share what they know of peers (docs/cluster.md)."""
     handout_max: int = 30
+    announced: Announced = Announced.ANY
+    """Which addresses agents may announce (docs/tls.md)."""
     metainfo_bytes_max: int = 256 * 1024 * 1024
     preheat_ttl_s: float = 3600.0
     """Seconds that a preheat stands after it was put last: agents that start later obey it, too."""
@@ -171,6 +174,7 @@ class TrackerConfig:
             raise Misuse("a peer must outlive the announce interval", peer_ttl_s=self.peer_ttl_s)
         if self.preheat_ttl_s <= 0:
             raise Misuse("a preheat must stand a while", preheat_ttl_s=self.preheat_ttl_s)
+        check_announced(self.announced, self.tls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,12 +80,19 @@ class Http:
         self._resolver = resolver
         self._tls = tls
         self._role: Role | None = None
+        self._vouched: ssl.SSLContext | None = None
         self._rarely = Rarely(REFUSED_EVERY_S)
 
     def to(self, role: Role) -> "Http":
         """The same pool, to speak with services of that role alone. Once it is open."""
         narrowed = copy.copy(self)
         narrowed._role = role  # noqa: SLF001 - its own
+        return narrowed
+
+    def vouched(self, by: ssl.SSLContext) -> "Http":
+        """The same pool, to speak with hosts that this one believes. Once it is open."""
+        narrowed = copy.copy(self)
+        narrowed._vouched = by  # noqa: SLF001 - its own
         return narrowed
 
     def apart(self) -> "Http":
@@ -163,6 +170,8 @@ class Http:
 
     def _context(self) -> ssl.SSLContext | bool:
         """That of now: connections that were made by an older one are not used again."""
+        if self._vouched is not None:
+            return self._vouched
         return True if self._tls is None else self._tls.current.calling[self._role]
 
     def _reason(self, url: str | URL, error: Exception) -> str:

@@ -25,11 +25,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 FAULT_HEADER = "Octopull-Fault"
 PROGRESS_HEADER = "Octopull-Progress"
 BODY_BYTES_MAX = 8 * 1024 * 1024
-HEADER_BYTES_MAX = 16 * 1024
-READ_BYTES = 1024 * 1024
-"""What one connection may hold unread: large, so that uploads wake Python seldom."""
-
-
 SLOW_CLIENTS = web.AppKey("slow_clients", SlowClients)
 
 
@@ -42,17 +37,7 @@ def application(
     bodies (``request.content``) are bounded by their handlers, all by ``patience``.
     """
     slow = SlowClients(patience or Patience())
-    app = web.Application(
-        middlewares=[_answering(name, slow)],
-        client_max_size=body_bytes_max,
-        handler_args={
-            "max_line_size": HEADER_BYTES_MAX,
-            "max_field_size": HEADER_BYTES_MAX,
-            "read_bufsize": READ_BYTES,
-            # Bodies are stored as they are sent, and nothing unpacks itself beyond a limit.
-            "auto_decompress": False,
-        },
-    )
+    app = web.Application(middlewares=[_answering(name, slow)], client_max_size=body_bytes_max)
     app[SLOW_CLIENTS] = slow
     return app
 

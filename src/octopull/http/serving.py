@@ -5,13 +5,15 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from aiohttp import web
 
 from octopull.config.services import Listen
 from octopull.config.tls import Tls
-from octopull.http.callers import only_for_services
+from octopull.http.callers import only_for_services, while_believed
 from octopull.http.crowd import Crowd, of_clients, of_strangers
+from octopull.http.protocol import Protocol
 from octopull.http.server import SLOW_CLIENTS
 from octopull.http.tls import Protocols, TlsServer
 from octopull.kernel.errors import Fault, Misuse, Unavailable
@@ -21,7 +23,7 @@ from octopull.runtime.tasks import Tasks
 from octopull.security.inspection import look
 from octopull.security.mutual import Mutual
 from octopull.security.reloading import Reloading, following
-from octopull.security.tls import server_context
+from octopull.security.tls import authorities_of, server_context
 
 SHUTDOWN_S = 10.0
 """How long requests under way may go on after a stop was asked for."""
@@ -90,21 +92,27 @@ async def serve(
 
     """
     _add_standing_routes(app, checks)
+    believing = _Believing({})
     if tls is not None:
         # Right behind what answers faults: nobody else may be asked anything before.
         app.middlewares.insert(1, only_for_services(service, tls))
+    else:
+        app.middlewares.insert(1, while_believed(believing.at))
     app[ADMIN] = AdminPort()
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    runner = web.AppRunner(app, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
         async with AsyncExitStack() as sites, Tasks() as tasks:
             server = runner.server
             assert server is not None
+            protocols = partial(Protocol, server, service)
             if admin is not None:
-                app[ADMIN].port = await sites.enter_async_context(_site(server, admin, tls))
+                app[ADMIN].port = await sites.enter_async_context(
+                    _site(protocols, admin, tls, believing)
+                )
             share = of_strangers() if tls is not None else of_clients(crowd_max)
-            crowd = Crowd(server, lambda: server.connections, share, service)
-            port = await sites.enter_async_context(_site(crowd, listen, tls))
+            crowd = Crowd(protocols, lambda: server.connections, share, service)
+            port = await sites.enter_async_context(_site(crowd, listen, tls, believing))
             if port == app[ADMIN].port:
                 raise Misuse("admin needs a port of its own: by its number requests are told apart",
                              port=port)  # fmt: skip
@@ -121,7 +129,7 @@ async def serve(
 
 @asynccontextmanager
 async def _site(
-    protocols: Protocols, listen: Listen, tls: Reloading[Mutual] | None
+    protocols: Protocols, listen: Listen, tls: Reloading[Mutual] | None, believing: "_Believing"
 ) -> AsyncIterator[int]:
     """Accept connections until the block ends; the port."""
     if tls is not None:
@@ -132,6 +140,7 @@ async def _site(
             _followed(listen.tls) as reloading,
             _secure(protocols, listen, lambda: reloading.current.context) as port,
         ):
+            believing.ports[port] = reloading
             yield port
     else:
         try:
@@ -163,12 +172,29 @@ class _Serving:
 
     context: ssl.SSLContext
     ends_at: float
+    authorities: frozenset[bytes]
+    """Those whose clients' certificates are believed, in DER."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Believing:
+    """What each port of a service believes that has a certificate of its own."""
+
+    ports: dict[int, Reloading[_Serving]]
+
+    def at(self, request: web.Request) -> _Serving | None:
+        """Where ``request`` came in."""
+        here = request.transport and request.transport.get_extra_info("sockname")
+        reloading = self.ports.get(here[1]) if here else None
+        return None if reloading is None else reloading.current
 
 
 def _followed(files: Tls) -> AbstractAsyncContextManager[Reloading[_Serving]]:
     def load() -> _Serving:
         context = server_context(files)
-        return _Serving(context, look(context, files.certificate).ends_at)
+        known = look(context, files.certificate)
+        believed = authorities_of(files.authority) if files.authority else frozenset[bytes]()
+        return _Serving(context, known.ends_at, believed)
 
     paths = [files.certificate, files.key, *([files.authority] if files.authority else [])]
     return following(paths, load)

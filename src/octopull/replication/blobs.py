@@ -76,7 +76,9 @@ class OriginBlob:
         left = self._size - start
         with by_us():
             span = start, left
-            async with self._origins.stream(self._namespace, self._digest, span) as response:
+            async with self._origins.holders.stream(
+                self._namespace, self._digest, span
+            ) as response:
                 async for chunk in response.content.iter_chunked(CHUNK_BYTES):
                     left -= len(chunk)
                     yield chunk

@@ -41,6 +41,11 @@ class Mutual:
     authorities: frozenset[bytes]
     """Those whose certificates are believed, in DER."""
 
+    @property
+    def context(self) -> ssl.SSLContext:
+        """By which callers are believed."""
+        return self.serving
+
 
 class RoleContext(ssl.SSLContext):
     """Ends a handshake with a side that proves to be something else than was expected."""

@@ -1,6 +1,8 @@
 """TLS contexts: which versions, which certificate, and by whom the other side's is proven."""
 
+import re
 import ssl
+from pathlib import Path
 
 from octopull.config.tls import Clients, Tls
 from octopull.kernel.errors import Misuse
@@ -10,6 +12,8 @@ _ASKING = {
     Clients.ASKED: ssl.CERT_OPTIONAL,
     Clients.REQUIRED: ssl.CERT_REQUIRED,
 }
+
+_CERTIFICATE = re.compile(f"{ssl.PEM_HEADER}.+?{ssl.PEM_FOOTER}", re.DOTALL)
 
 
 def server_context(settings: Tls) -> ssl.SSLContext:
@@ -24,7 +28,36 @@ def server_context(settings: Tls) -> ssl.SSLContext:
     load_own(context, settings)
     if settings.clients is not Clients.UNASKED:
         trust(context, settings.authority)
+        # A session that is resumed would not say which authority proved its certificate.
+        context.num_tickets = 0
     context.verify_mode = _ASKING[settings.clients]
+    return context
+
+
+def authorities_of(path: str) -> frozenset[bytes]:
+    """The certificates of a PEM file, in DER: what ``trust`` believes by it.
+
+    Raises:
+        Misuse: it can't be read.
+
+    """
+    try:
+        found = _CERTIFICATE.findall(Path(path).read_text(errors="replace"))
+        return frozenset(map(ssl.PEM_cert_to_DER_cert, found))
+    except (OSError, ValueError) as error:
+        raise Misuse(f"no certificates of an authority in {path}: {error}") from error
+
+
+def caller_context(authority: str) -> ssl.SSLContext:
+    """A client's side, which believes whom the authorities of that file vouch for, and nobody else.
+
+    Raises:
+        Misuse: as ``trust``.
+
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    trust(context, authority)
     return context
 
 

@@ -3,6 +3,7 @@
     root/blobs/<algorithm>/<2 hex>/<hex>         the bytes: there, so whole and proven
     root/blobs/<algorithm>/<2 hex>/<hex>.*       its side files (storage/sides.py)
     root/partial/, root/uploads/                 blobs on their way in
+    root/committed/                              what became of uploads (storage/committed.py)
     root/damaged/<algorithm>-<hex>               what the disk made of a blob
 
 Paths are made from ``Digest`` values alone, so no input can leave the root.
@@ -13,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from octopull.blob.hashing import LeafHasher
@@ -22,31 +22,17 @@ from octopull.blob.start import INLINE_BYTES_MAX, Inline, Start
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, NotFound, TooLarge, Unavailable
 from octopull.observability import logs, metrics
-from octopull.storage import durable, sides
+from octopull.storage import durable, entry, sides
 from octopull.storage.blob_file import BlobFile
 from octopull.storage.durable import disk_faults
-from octopull.storage.proofs import Proof, Proofs, identity, prove
+from octopull.storage.entry import Entry
+from octopull.storage.pins import Pins
+from octopull.storage.proofs import Proofs, identity, prove
 from octopull.storage.shelves import Shelves
 
 log = logs.get("storage")
 READ_BYTES = 1024 * 1024
 NS_PER_S = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A stored blob, with when it was read and touched last (seconds since the epoch).
-
-    ``backed``: storage that is not ours has it, too; ``lone``: it is never collected.
-    """
-
-    digest: Digest
-    size: int
-    last_access_s: float
-    touched_s: float
-    pinned: bool
-    backed: bool
-    lone: bool
 
 
 class DiskStore:
@@ -68,11 +54,8 @@ class DiskStore:
         self.on_damaged: Callable[[Digest], None] = lambda _: None
         """Told, by any thread, of a blob that was set aside."""
         self._proofs = Proofs()
-        self._pins: dict[Digest, int] = {}
+        self._pins = Pins()
         self._lock = threading.Lock()
-        # Of its own, and never held over the disk: readers end on threads that must not wait.
-        # Taken within ``_lock`` where both are.
-        self._pins_lock = threading.Lock()
         with disk_faults("opening the store"):
             for folder in (self.partial_root, self.uploads_root):
                 durable.make_folder(folder)
@@ -117,26 +100,18 @@ class DiskStore:
                 raise NotFound("no such blob here", digest=str(digest)) from None
             try:
                 # Under the lock: an older modification time must not overwrite a touch.
-                _, proof = self._stamp(digest, fd, read_ns=time.time_ns())
-                blob = BlobFile(digest, fd, self.unpin, proof, self._prove)
+                _, proof = self._proofs.stamp(digest, fd, read_ns=time.time_ns())
+                blob = BlobFile(digest, fd, self._pins.drop, proof, self._prove)
             except BaseException:
                 os.close(fd)
                 raise
-            with self._pins_lock:
-                self._pins[digest] = self._pins.get(digest, 0) + 1
+            self._pins.add(digest)
             return blob
 
     def accessed(self, digest: Digest, at_s: float) -> None:
         """Note an access at ``at_s`` (seconds since the epoch); a blob that is gone is no fault."""
         with self._lock, disk_faults("noting an access"), suppress(FileNotFoundError):
-            self._stamp(digest, self.path(digest), read_ns=int(at_s * NS_PER_S))
-
-    def unpin(self, digest: Digest) -> None:
-        """One reader fewer; called by ``BlobFile.close``."""
-        with self._pins_lock:
-            self._pins[digest] -= 1
-            if not self._pins[digest]:
-                del self._pins[digest]
+            self._proofs.stamp(digest, self.path(digest), read_ns=int(at_s * NS_PER_S))
 
     def read(self, digest: Digest, bytes_max: int) -> bytes:
         """The whole blob.
@@ -405,20 +380,9 @@ class DiskStore:
     def _touch(self, digest: Digest) -> int | None:
         """Size in bytes, None if the blob isn't here; the lock must be held."""
         with suppress(FileNotFoundError):
-            size, _ = self._stamp(digest, self.path(digest), touched_ns=self.now_ns())
+            size, _ = self._proofs.stamp(digest, self.path(digest), touched_ns=self.now_ns())
             return size
         return None
-
-    def _stamp(
-        self, digest: Digest, file: Path | int, *, read_ns: int | None = None,
-        touched_ns: int | None = None,
-    ) -> tuple[int, Proof]:  # fmt: skip
-        """Set times of a blob's file, which is what it was; its size in bytes, and its proof."""
-        before = os.stat(file)  # noqa: PTH116 - a path or a file number
-        times = before.st_atime_ns if read_ns is None else read_ns, touched_ns or before.st_mtime_ns
-        os.utime(file, ns=times)
-        after = os.stat(file)  # noqa: PTH116
-        return before.st_size, self._proofs.restamped(digest, identity(before), identity(after))
 
     def digests(self, after: Digest | None = None, shelf: str = "") -> Iterator[Digest]:
         """Every blob behind ``after``, in order; those that come or go meanwhile may be missed.
@@ -429,19 +393,8 @@ class DiskStore:
 
     def entry(self, digest: Digest) -> Entry | None:
         """What is known of a blob; None if it isn't here."""
-        path = self.path(digest)
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
-            return None
-        return Entry(
-            digest, stat.st_size, stat.st_atime, stat.st_mtime, digest in self._pins,
-            sides.backed(path).exists(), sides.lone(path).exists(),
-        )  # fmt: skip
+        return entry.look(digest, self.path(digest), pinned=digest in self._pins)
 
     def entries(self) -> Iterator[Entry]:
         """Every blob, in no order; those that go meanwhile may be missed."""
-        for digest in self.digests():
-            entry = self.entry(digest)
-            if entry is not None:
-                yield entry
+        yield from filter(None, map(self.entry, self.digests()))

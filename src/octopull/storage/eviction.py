@@ -9,7 +9,8 @@ from typing import Self
 from octopull.config.services import CacheSettings
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import NotFound, Unavailable
-from octopull.storage.disk import DiskStore, Entry
+from octopull.storage.disk import DiskStore
+from octopull.storage.entry import Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,8 @@ from octopull.kernel.digest import Digest
 from octopull.kernel.errors import NotFound, TooLarge
 from octopull.observability import metrics
 from octopull.storage.blob_file import BlobFile
-from octopull.storage.disk import NS_PER_S, DiskStore, Entry
+from octopull.storage.disk import NS_PER_S, DiskStore
+from octopull.storage.entry import Entry
 from octopull.storage.memory import MemoryCache
 
 ENTRY_BYTES = 1024

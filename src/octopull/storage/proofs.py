@@ -10,6 +10,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 
 from octopull.blob.hashing import hash_piece
 from octopull.blob.layout import Layout
@@ -64,7 +65,18 @@ class Proofs:
         self._proofs: OrderedDict[Digest, Proof] = OrderedDict()
         self._lock = threading.Lock()
 
-    def restamped(self, digest: Digest, before: Identity, after: Identity) -> Proof:
+    def stamp(
+        self, digest: Digest, file: Path | int, *, read_ns: int | None = None,
+        touched_ns: int | None = None,
+    ) -> tuple[int, Proof]:  # fmt: skip
+        """Set times of a blob's file (nanoseconds since the epoch): its size in bytes, and its proof."""
+        before = os.stat(file)  # noqa: PTH116 - a path or a file number
+        times = before.st_atime_ns if read_ns is None else read_ns, touched_ns or before.st_mtime_ns
+        os.utime(file, ns=times)
+        after = os.stat(file)  # noqa: PTH116
+        return before.st_size, self._restamped(digest, identity(before), identity(after))
+
+    def _restamped(self, digest: Digest, before: Identity, after: Identity) -> Proof:
         """We set the file's times: what was proven of it is, if it was as ``before`` until then."""
         with self._lock:
             proof = self._proofs.get(digest)
@@ -78,7 +90,7 @@ class Proofs:
 
     def adopted(self, metainfo: Metainfo, found: Identity) -> None:
         """All of a file was proven on its way in."""
-        proof = self.restamped(metainfo.digest, found, found)
+        proof = self._restamped(metainfo.digest, found, found)
         if metainfo.layout.count:
             proof.add(metainfo.layout, 0, metainfo.layout.count)
 

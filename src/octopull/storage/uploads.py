@@ -6,7 +6,6 @@ import os
 import re
 import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +14,12 @@ from octopull.blob.metainfo import Metainfo, describe
 from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import Corrupt, InvalidDigest, InvalidName, InvalidRange, NotFound
 from octopull.storage import durable
+from octopull.storage.committed import Committed
 from octopull.storage.disk import DiskStore
 from octopull.storage.durable import disk_faults
 
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 READ_BYTES = 1024 * 1024
-COMMITTED_MAX = 10_000
-"""Sessions whose commit may be asked for again, which clients do within seconds."""
 
 
 @dataclass(slots=True)
@@ -82,7 +80,7 @@ class Uploads:
     def __init__(self, store: DiskStore) -> None:
         self._store = store
         self._sessions: dict[str, _Session] = {}
-        self._committed = OrderedDict[str, Digest]()
+        self._committed = Committed(store.root)
         self._lock = threading.Lock()
 
     def start(self) -> str:
@@ -182,6 +180,8 @@ class Uploads:
             session.catch_up()
             self._prove(session_id, session, digest)
             metainfo = describe(digest, session.size, session.leaves)
+            # Before: whenever this process dies, either the session is there or what became of it.
+            self._committed.note(session_id, digest)
             with disk_faults("committing an upload"):
                 # The file may hold more than was hashed, if a write failed half-way.
                 os.ftruncate(session.fd, session.size)
@@ -190,16 +190,11 @@ class Uploads:
                 lone=lone, unspread=unspread, touched_ns=touched_ns,
             )  # fmt: skip
             self._end(session_id, session)
-            with self._lock:
-                self._committed[session_id] = digest
-                if len(self._committed) > COMMITTED_MAX:
-                    self._committed.popitem(last=False)
             return metainfo
 
     def committed(self, session_id: str) -> Digest | None:
-        """What became of a session that was committed lately; not beyond a restart."""
-        with self._lock:
-            return self._committed.get(session_id)
+        """What became of a session that was committed lately."""
+        return self._committed.of(session_id)
 
     def file(self, session_id: str) -> int:
         """A file number of its own for the session's bytes, to be read and closed by the caller.

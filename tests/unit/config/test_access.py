@@ -26,6 +26,7 @@ def test_without_rules_somebody_else_has_to_decide() -> None:
         {"jwks": "http://localhost.example/keys"}, {"jwks": "ftp://idp/keys"}, {"jwks": "https://user:password@idp/keys"},
         {"jwks": "https://idp/keys", "keys": "keys.pem"}, {"algorithms": ["none"]},
         {"algorithms": []}, {"algorithms": ["HS256"]}, {"leeway_s": 3600.0},
+        {"keys": "keys.pem", "authority": "authority.pem"},
     ],
 )  # fmt: skip
 def test_an_issuer_that_proves_nothing_is_refused(changed: dict[str, Any]) -> None:
@@ -40,7 +41,7 @@ def test_an_issuer_that_proves_nothing_is_refused(changed: dict[str, Any]) -> No
         {}, {"keys": "k.pem"}, {"jwks": "https://auth/keys"}, {"key": "k", "lifetime_s": 86400.0},
         {"key": "k", "jwks": "https://auth/keys"}, {"key": "k", "service": ""},
         {"realm": "auth", "keys": "k.pem"}, {"realm": "http://auth/token", "keys": "k.pem"},
-        {"realm": "https://auth/token", "jwks": "http://auth/keys"},
+        {"realm": "https://auth/token", "jwks": "http://auth/keys"}, {"key": "k", "authority": "a.pem"},
     ],
 )  # fmt: skip
 def test_a_token_service_that_can_not_be_asked_or_believed_is_refused(

@@ -26,7 +26,8 @@ from octopull.kernel.errors import (
     Unavailable,
 )  # fmt: skip
 from octopull.storage import partial as partials
-from octopull.storage.disk import DiskStore, Entry
+from octopull.storage.disk import DiskStore
+from octopull.storage.entry import Entry
 from octopull.storage.eviction import EvictionPolicy, evict, partials_before_s, victims
 from octopull.storage.partial import Partial
 from octopull.storage.uploads import READ_BYTES, Uploads

@@ -98,6 +98,29 @@ def test_a_change_that_was_asked_for_twice_happens_once(books: Books) -> None:
     books.ours.delete_tag(NAME, operation="third")
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_a_push_or_deletion_of_a_blob_that_was_asked_for_twice_happens_once(
+    books: Books, *, held: bool
+) -> None:
+    digest, there = image("one").digest, books.theirs.deletions
+
+    def pushed() -> bool:
+        return books.theirs.holdings.was_pushed("a/b", digest)
+
+    books.ours.delete_blob("a/b", digest, "first")
+    books.ours.blob_pushed("a/b", digest, held=held, operation="second")
+    books.ours.delete_blob("a/b", digest, "first")
+    assert (there.has("a/b", digest), pushed()) == (False, held)
+    books.ours.delete_blob("a/b", digest, "third")
+    books.ours.blob_pushed("a/b", digest, held=held, operation="second")
+    assert (there.has("a/b", digest), pushed()) == (True, False)
+    books.ours.blob_pushed("a/b", digest, held=held, operation="fourth")
+    assert (there.has("a/b", digest), pushed()) == (False, held)
+    before = len(books.log)
+    books.ours.blob_pushed("a/b", digest, held=held, operation="fifth")
+    assert len(books.log) == before, "a push of what is there is not written"
+
+
 def test_what_was_refused_is_refused_again(books: Books) -> None:
     for _ in range(2):
         with pytest.raises(NotFound):

@@ -125,7 +125,7 @@ def _signers(settings: AccessSettings, files: Files, http: Http, tasks: Tasks) -
     if service is not None:
         keys: Keys = KeptKeys(files.public)
         if service.jwks:
-            keys = FetchedKeys(http, service.issuer, service.jwks, tasks)
+            keys = FetchedKeys(http, service.issuer, service.jwks, tasks, service.authority)
         found.append(Signer(Demands.of(service), keys, signed_tokens.bearer))
     found.extend(_issuer(one, files.issuers[one.name], http, tasks) for one in settings.issuers)
     return found
@@ -134,7 +134,7 @@ def _signers(settings: AccessSettings, files: Files, http: Http, tasks: Tasks) -
 def _issuer(
     settings: IssuerSettings, kept: FollowedFile[KeySet] | None, http: Http, tasks: Tasks
 ) -> Signer:
-    keys: Keys = FetchedKeys(http, settings.issuer, settings.jwks, tasks)
+    keys: Keys = FetchedKeys(http, settings.issuer, settings.jwks, tasks, settings.authority)
     if kept is not None:
         keys = KeptKeys(lambda: [kept.now])
     caller = partial(signed_tokens.identity, settings=settings)

@@ -13,6 +13,7 @@ from octopull.observability import logs
 from octopull.runtime.tasks import Tasks
 from octopull.security import key_sets
 from octopull.security.key_sets import SET_BYTES_MAX, Key, KeySet
+from octopull.security.tls import caller_context
 
 log = logs.get("access")
 FETCH_S = 5.0
@@ -59,11 +60,18 @@ class _Discovered(msgspec.Struct, frozen=True):
 class FetchedKeys:
     """Keys at ``jwks``; or, if that is empty, where the document below ``issuer`` says.
 
-    ``tasks`` owns what fetches them anew while those that are at hand still count.
+    ``tasks`` owns what fetches them anew while those that are at hand still count. The file
+    ``authority``, if one is named, says who vouches for where they are, and may change.
     """
 
-    def __init__(self, http: Http, issuer: str, jwks: str, tasks: Tasks) -> None:
+    def __init__(
+        self, http: Http, issuer: str, jwks: str, tasks: Tasks, authority: str = ""
+    ) -> None:
         self._http = http
+        self._authority = authority
+        if authority:
+            # A mistake is told at the start.
+            caller_context(authority)
         self._tasks = tasks
         self._issuer = issuer
         self._jwks = jwks
@@ -102,8 +110,9 @@ class FetchedKeys:
 
     async def _fetch(self) -> None:
         try:
-            url = self._jwks or await self._discover()
-            body = await self._http.bytes("GET", url, bytes_max=SET_BYTES_MAX, timeout_s=FETCH_S)
+            http = await self._vouched()
+            url = self._jwks or await self._discover(http)
+            body = await http.bytes("GET", url, bytes_max=SET_BYTES_MAX, timeout_s=FETCH_S)
             self._kept = await asyncio.to_thread(key_sets.parse, body)
         except Fault as fault:
             log.warning("keys.failed", issuer=self._issuer, reason=str(fault))
@@ -114,10 +123,15 @@ class FetchedKeys:
             # Not before: who comes meanwhile waits for what is fetched.
             self._tried_s = time.monotonic()
 
-    async def _discover(self) -> str:
+    async def _vouched(self) -> Http:
+        if not self._authority:
+            return self._http
+        return self._http.vouched(await asyncio.to_thread(caller_context, self._authority))
+
+    async def _discover(self, http: Http) -> str:
         """OpenID Connect Discovery 1.0, section 4."""
         url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        found = await self._http.json("GET", url, _Discovered, timeout_s=FETCH_S)
+        found = await http.json("GET", url, _Discovered, timeout_s=FETCH_S)
         if found.issuer != self._issuer:
             raise Misuse("the document is of another issuer", issuer=found.issuer[:200])
         if not found.jwks_uri.startswith(("https://", f"{self._issuer.rstrip('/')}/")):

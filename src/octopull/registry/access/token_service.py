@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
@@ -26,7 +27,9 @@ from octopull.security.key_sets import KeySet
 from octopull.security.policy import EVERYTHING, Action
 from octopull.security.scopes import ANY, CATALOG, REGISTRY, REPOSITORY, Scope
 
+FORM = "application/x-www-form-urlencoded"
 FORM_BYTES_MAX = 64 * 1024
+FIELDS_MAX = 100
 KEYS_AGE_S = 300
 
 _OF_REPOSITORY = (Action.PULL, Action.PUSH, Action.DELETE, Action.REPLICATE)
@@ -139,12 +142,28 @@ def _meant(scope: Scope) -> tuple[str, str, dict[Action, str]]:
 
 
 async def _form(request: web.Request) -> dict[str, str]:
+    if request.content_type != FORM:
+        return {}
     try:
         # However long it says that it is, or if it does not say.
-        found = await request.clone(client_max_size=FORM_BYTES_MAX).post()
+        body = await request.clone(client_max_size=FORM_BYTES_MAX).read()
     except web.HTTPRequestEntityTooLarge as error:
         raise TooLarge("the form is too long", bytes_max=FORM_BYTES_MAX) from error
-    return {name: str(value) for name, value in found.items()}
+    return read_form(body)
+
+
+def read_form(body: bytes) -> dict[str, str]:
+    """The fields of a form; of those that are there twice, the last.
+
+    Raises:
+        Misuse: it is no UTF-8, or has too many.
+
+    """
+    try:
+        fields = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX)
+    except ValueError as error:
+        raise Misuse(f"not a form of at most {FIELDS_MAX} fields in UTF-8") from error
+    return dict(fields)
 
 
 def _is_repository(name: str) -> bool:

@@ -17,7 +17,8 @@ from octopull.kernel.errors import Misuse, NotFound
 from octopull.placement.fingerprints import fingerprints
 from octopull.services.origin.ring import Ring
 from octopull.services.origin.write_back import WriteBack
-from octopull.storage.disk import NS_PER_S, DiskStore, Entry
+from octopull.storage.disk import NS_PER_S, DiskStore
+from octopull.storage.entry import Entry
 
 OWED_MAX = 20
 """A page must stay short; a blob that many await has its tasks here, too."""

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 from aiohttp import StreamReader
 
 from octopull.clients import holdings
+from octopull.clients.holders import blob_url
 from octopull.clients.holdings import Holding, Kind
-from octopull.clients.origin import blob_url
 from octopull.config.services import RepairSettings
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest

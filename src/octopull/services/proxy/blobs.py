@@ -50,7 +50,7 @@ class BlobsApi:
             await response.prepare(request)
             return response
         wanted = (span.start, span.length) if span else None
-        async with self._origins.stream(repository, digest, wanted) as upstream:
+        async with self._origins.holders.stream(repository, digest, wanted) as upstream:
             return await relay_blob(request, response, upstream.content.iter_chunked(CHUNK_BYTES))
 
     async def delete(self, request: web.Request) -> web.Response:

@@ -85,6 +85,6 @@ class Prefetcher:
 
     async def _hold(self, repository: str, digest: Digest) -> None:
         try:
-            await self._origins.hold(repository, digest)
+            await self._origins.holders.hold(repository, digest)
         except NotFound as fault:
             raise NotFound(f"no origin has {digest}, which the image refers to") from fault

@@ -72,7 +72,7 @@ class UploadsApi:
                     return None
                 await self._repositories.keep(source, digest)
                 # Where it is kept elsewhere, that need not be where this repository's blobs are.
-                await self._origins.hold(source, digest)
+                await self._origins.holders.hold(source, digest)
             else:
                 await self._repositories.kept(repository, digest)
         except (NotFound, InvalidDigest, InvalidName):
@@ -111,7 +111,9 @@ class UploadsApi:
         digest = Digest.parse(request.query.get("digest", ""))
         try:
             if request.body_exists and request.content_length != 0:
-                await self._receive_last(request, repository, token)
+                # A session that is over may be what is asked for: the commit knows.
+                with contextlib.suppress(NotFound):
+                    await self._receive_last(request, repository, token)
             await self._commit(repository, token, digest)
             self._limits.upload_ended(token)
         except NotFound as fault:

@@ -145,16 +145,16 @@ class Api:
     async def blob_pushed(self, request: web.Request) -> web.Response:
         """Undo a deletion, if there was one; ``held``: remember that it was pushed just there."""
         repository, digest = _repository(request), _digest(request)
-        if queries.flag(request, "held"):
-            await asyncio.to_thread(self._store.holdings.pushed, repository, digest)
-        await asyncio.to_thread(self._store.deletions.restore, repository, [digest])
+        held, operation = queries.flag(request, "held"), _operation(request)
+        await asyncio.to_thread(
+            self._store.blob_pushed, repository, digest, held=held, operation=operation
+        )
         return web.Response()
 
     async def delete_blob(self, request: web.Request) -> web.Response:
         """Let the blob no longer exist in the repository."""
         repository, digest = _repository(request), _digest(request)
-        await asyncio.to_thread(self._store.deletions.add, repository, digest)
-        await asyncio.to_thread(self._store.holdings.dropped, repository, digest)
+        await asyncio.to_thread(self._store.delete_blob, repository, digest, _operation(request))
         return web.Response(status=202)
 
     async def deleted(self, request: web.Request) -> web.Response:

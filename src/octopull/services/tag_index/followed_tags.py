@@ -237,7 +237,7 @@ class FollowedTags:
         except (NotFound, Unavailable):
 
             async def fetch() -> None:
-                await self._origins.fetch(repository, digest, manifest=True)
+                await self._origins.holders.fetch(repository, digest, manifest=True)
 
             await patient(fetch, CHECK_S)
             content = await self._stored.read_held(repository, digest, MANIFEST_BYTES_MAX)

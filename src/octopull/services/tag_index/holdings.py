@@ -58,14 +58,14 @@ class Holdings:
 
     def pushed(self, repository: str, digest: Digest) -> None:
         """A blob was pushed to ``repository``, or mounted there."""
-        if not self._was_pushed(repository, digest):
+        if not self.was_pushed(repository, digest):
             self._db.run(
                 "INSERT OR IGNORE INTO pushed_blobs VALUES (?, ?)", repository, str(digest)
             )
 
     def dropped(self, repository: str, digest: Digest) -> None:
         """A blob need not be held any more because it was pushed."""
-        if self._was_pushed(repository, digest):
+        if self.was_pushed(repository, digest):
             self._db.run(_FORGET, repository, str(digest))
 
     def referred(self, repository: str, manifest: Digest, references: Sequence[Descriptor]) -> None:
@@ -89,7 +89,7 @@ class Holdings:
     def held(self, repository: str, digest: Digest) -> bool:
         """Whether ``repository`` holds it, as whatever."""
         return (
-            self._was_pushed(repository, digest)
+            self.was_pushed(repository, digest)
             or self.held_as_manifest(repository, digest)
             or bool(self._db.read(_REFERRED, repository, str(digest)))
         )
@@ -98,7 +98,7 @@ class Holdings:
         """Whether it is recorded in ``repository``, or a recorded index lists it."""
         return bool(self._db.read(_AS_MANIFEST, repository, str(digest)))
 
-    def _was_pushed(self, repository: str, digest: Digest) -> bool:
+    def was_pushed(self, repository: str, digest: Digest) -> bool:
         return bool(
             self._db.read(
                 "SELECT 1 FROM pushed_blobs WHERE repository = ? AND digest = ?",

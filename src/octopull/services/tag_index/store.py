@@ -231,6 +231,31 @@ class TagStore(BookQuestions):
             self.tasks.add(repository, [*tags, str(digest)])
         return [*tags, str(digest)]
 
+    def blob_pushed(
+        self, repository: str, digest: Digest, *, held: bool, operation: str = ""
+    ) -> None:
+        """The blob exists in ``repository``, even if it was deleted there before.
+
+        ``held``: it is to be remembered that it was pushed just there. ``operation``: as for
+        ``record``, if it changes anything; mostly nothing is written.
+        """
+        news = held and not self.holdings.was_pushed(repository, digest)
+        if not news and not self.deletions.has(repository, digest):
+            return
+        with self._db.transaction():
+            if self._db.repeated(operation):
+                return
+            if held:
+                self.holdings.pushed(repository, digest)
+            self.deletions.restore(repository, [digest])
+
+    def delete_blob(self, repository: str, digest: Digest, operation: str = "") -> None:
+        """Let the blob no longer exist in ``repository``. ``operation``: as for ``record``."""
+        with self._db.transaction():
+            if not self._db.repeated(operation):
+                self.deletions.add(repository, digest)
+                self.holdings.dropped(repository, digest)
+
     def tell(
         self, remote: str, repository: str, references: Sequence[str], *, overwrite: bool
     ) -> None:

@@ -10,12 +10,15 @@ from aiohttp import web
 from octopull.blob import start
 from octopull.clients.starts import AGAIN_HEADER, REPLY_BYTES_MAX, read_request
 from octopull.clients.tracker import SWARMS_MAX, AnnounceRequest, SwarmStatus
+from octopull.config.announcing import Announced
 from octopull.http import queries
 from octopull.kernel import documents, names
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Misuse
 from octopull.kernel.peers import Peer, PeerKind
 from octopull.placement.handout import handout, names_origins
+from octopull.security.identity import caller_certificate
+from octopull.services.tracker.announced import check_own
 from octopull.services.tracker.growing import Growths
 from octopull.services.tracker.peer_stores import PeerStore
 from octopull.services.tracker.sources import MetainfoCache, OriginPeers
@@ -46,8 +49,9 @@ class Api:
 
     def __init__(
         self, peers: PeerStore, metainfo: MetainfoCache, growths: Growths, origins: OriginPeers,
-        interval_s: float, handout_max: int,
+        interval_s: float, handout_max: int, announced: Announced,
     ) -> None:  # fmt: skip
+        self._announced = announced
         self._peers = peers
         self._growths = growths
         self._metainfo = metainfo
@@ -69,6 +73,10 @@ class Api:
     async def announce(self, request: web.Request) -> web.Response:
         """Note a host's swarms; name peers for those it lacks."""
         told = read_announce(await request.read())
+        if self._announced is Announced.OWN:
+            source = request.transport and request.transport.get_extra_info("peername")
+            names = caller_certificate(request.transport)
+            check_own(told.peer.host, names, str(source[0]) if source else "")
         now = time.monotonic()
         known = {one.info_hash for one in told.swarms
                  if told.peer.id in self._peers.swarm(one.info_hash).members}  # fmt: skip

@@ -50,7 +50,7 @@ async def run(
         tasks.start(watch.run(), "check health")
         Api(
             peers, cache, Growths(origins), OriginPeers(origins), config.interval_s,
-            config.handout_max,
+            config.handout_max, config.announced,
         ).add_to(app)  # fmt: skip
         preheats = Preheats(config.preheat_ttl_s, time.monotonic())
         PreheatsApi(preheats).add_to(app)
