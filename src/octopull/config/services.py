@@ -21,6 +21,7 @@ from octopull.config.membership import (
 )  # fmt: skip
 from octopull.config.peer_store import PeerStoreSettings
 from octopull.config.preheating import PreloadSettings
+from octopull.config.quotas import QuotaFileSettings
 from octopull.config.replication import ReplicationSettings
 from octopull.config.tls import ClusterTls, Tls, check_one_tls
 from octopull.config.upstreams import UpstreamSettings, names_of
@@ -286,6 +287,8 @@ class TagIndexConfig:
     Empty: this one is alone."""
     replication: ReplicationSettings = field(default_factory=ReplicationSettings)
     """Which other clusters have a copy of what is pushed here (docs/replication.md)."""
+    quotas: QuotaFileSettings = field(default_factory=QuotaFileSettings)
+    """How much namespaces may hold (docs/limits.md)."""
 
     tls: ClusterTls | None = None
     """By what it knows the other services, and they know it (docs/tls.md); null: in clear."""

@@ -153,6 +153,10 @@ BLOBS_REPAIRED = Counter(
 LIMITED = Counter(
     "octopull_limited_total", "What clients asked beyond their share.", ["service", "limit"]
 )
+QUOTA_USED_BYTES = Gauge(
+    "octopull_quota_used_bytes", "What the repositories of a quota hold.", ["quota"]
+)
+QUOTA_LIMIT_BYTES = Gauge("octopull_quota_limit_bytes", "What they may hold.", ["quota"])
 STRAYS_REMOVED = Counter(
     "octopull_strays_removed_total", "Blobs that an origin did not own, and all owners had."
 )
