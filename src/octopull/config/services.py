@@ -20,6 +20,7 @@ from octopull.config.membership import (
     check_weights,
 )  # fmt: skip
 from octopull.config.peer_store import PeerStoreSettings
+from octopull.config.peers import PeerLimits
 from octopull.config.preheating import PreloadSettings
 from octopull.config.quotas import QuotaFileSettings
 from octopull.config.replication import ReplicationSettings
@@ -88,6 +89,7 @@ class PeerSettings:
     """Connections of one swarm in all."""
     uploads_max: int = 4
     """Piece bodies sent at once, over all swarms: few, so that each arrives early."""
+    limits: PeerLimits = field(default_factory=PeerLimits)
     bandwidth: BandwidthSettings = field(default_factory=BandwidthSettings)
     journal: str = ""
     """Folder in which each swarm records what it was told and what it ordered, to be replayed; up

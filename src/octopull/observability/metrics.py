@@ -30,6 +30,9 @@ LOOKUPS = Counter(
 )
 PEER_CONNECTIONS = Gauge("octopull_peer_connections", "Open peer connections.")
 SWARMS = Gauge("octopull_swarms", "Swarms this process takes part in.")
+SWARMS_MADE_WAY = Counter(
+    "octopull_swarms_made_way_total", "Idle swarms that were left so that others could be opened."
+)
 MEMORY_HITS = Counter("octopull_memory_hits_total", "Small blobs that were served from memory.")
 MEMORY_MISSES = Counter(
     "octopull_memory_misses_total", "Small blobs that came into memory from the disk, proven."
