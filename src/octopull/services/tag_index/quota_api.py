@@ -18,6 +18,21 @@ from octopull.services.tag_index.quota_book import QuotaBook
 _ARRIVING = msgspec.json.Decoder(ArrivingBlobs)
 
 
+def read(body: bytes) -> tuple[dict[Digest, int], int]:
+    """What arrives, by sizes in bytes, and bytes besides.
+
+    Raises:
+        Misuse: no such question. InvalidDigest: of what has none.
+
+    """
+    told = documents.read(_ARRIVING.decode, body, "what arrives")
+    if len(told.sizes) > REFERENCES_MAX + 1:
+        raise Misuse("too many digests at once", most=REFERENCES_MAX + 1)
+    if not all(0 <= size <= BYTES_MAX for size in (told.more, *told.sizes.values())):
+        raise Misuse("sizes are numbers of bytes")
+    return {Digest.parse(text): size for text, size in told.sizes.items()}, told.more
+
+
 class QuotaApi:
     """``POST /repositories/<repository>/room``; ``GET /quotas``."""
 
@@ -37,13 +52,8 @@ class QuotaApi:
     async def room(self, request: web.Request) -> web.Response:
         """By quota, how many bytes may still be added; 403 if what arrives does not fit."""
         repository = names.repository(request.match_info["repository"])
-        told = documents.read(_ARRIVING.decode, await request.read(), "what arrives")
-        if len(told.sizes) > REFERENCES_MAX + 1:
-            raise Misuse("too many digests at once", most=REFERENCES_MAX + 1)
-        if not all(0 <= size <= BYTES_MAX for size in (told.more, *told.sizes.values())):
-            raise Misuse("sizes are numbers of bytes")
-        arriving = {Digest.parse(text): size for text, size in told.sizes.items()}
-        left = await asyncio.to_thread(self._quotas.room, repository, arriving, told.more)
+        arriving, more = read(await request.read())
+        left = await asyncio.to_thread(self._quotas.room, repository, arriving, more)
         return json_answer(left)
 
     async def uses(self, _: web.Request) -> web.Response:
