@@ -56,7 +56,7 @@ from octopull.security.key_sets import KeySet
 from octopull.security.scopes import Scope
 from octopull.security.signed_tokens import Demands
 from octopull.services.proxy import prefetch_api
-from octopull.services.tag_index import outbox, statements
+from octopull.services.tag_index import outbox, quota_api, quotas, statements
 from octopull.services.tracker.api import read_announce
 from octopull.swarm.codec import Decoder, encode
 from octopull.swarm.messages import Handshake, Haves, Message, PieceHead, Request
@@ -233,6 +233,7 @@ remotes: [{name: west, url: "https://west.example", streams: 4}]
 rules: [{match: "team/.*", remotes: [west], deletes: true}]
 """
 
+QUOTAS = b"quotas: [{name: team, repositories: ['team/**'], bytes: 5}]"
 POLICY = b"""
 groups: {g: ["user:a"]}
 rules: [{who: [known, "group:g"], repositories: ["a/**"], actions: [pull], effect: deny}]
@@ -308,6 +309,8 @@ TARGETS: dict[str, Target] = {
     ),
     "rules": Target(text(_rules), (RULES,)),
     "rules of access": Target(access.policy, (POLICY,)),
+    "quotas": Target(quotas.parse, (QUOTAS,)),
+    "what arrives": Target(quota_api.read, (json({"sizes": {str(DIGEST): 5}, "more": 7}),)),
     "who": Target(text(callers.parse), (b"claim:idp:sub=a*", b"group:x", b"anyone")),
     "pattern": Target(text(_pattern), (b"a/**/b*\0a/x/b1", b"*\0a")),
     "users": Target(htpasswd.parse, (b"# users\na:$2y$05$" + b"x" * 53,)),

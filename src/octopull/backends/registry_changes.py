@@ -4,12 +4,11 @@ Distribution-spec 1.1, "Pushing Manifests" and "Content Management".
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from octopull.backends.authorization import Purpose
 from octopull.backends.contract import Content
 from octopull.backends.registry import RemoteRegistry
-from octopull.backends.registry_push import NO_HINTS, BlobPush, Hints
+from octopull.backends.registry_push import NO_HEADERS, NO_HINTS, BlobPush, Hints
 from octopull.backends.requests import Ask
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import (
@@ -21,7 +20,6 @@ from octopull.kernel.errors import (
 )  # fmt: skip
 
 _MISSING = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _UNDELETABLE = frozenset({"UNSUPPORTED", "DIGEST_INVALID"})
 """The second is docker-registry's word on a tag."""
 
@@ -31,16 +29,16 @@ _UNFIT = frozenset({413, 415, 422})
 
 async def push_blob(
     registry: RemoteRegistry, repository: str, digest: Digest, content: Content,
-    hints: Hints = NO_HINTS,
+    hints: Hints = NO_HINTS, headers: Mapping[str, str] = NO_HEADERS,
 ) -> None:  # fmt: skip
-    """Returns once the registry has the blob.
+    """Returns once the registry has the blob; ``headers`` go with each request.
 
     Raises:
         Unsupported: it won't have this blob. UpstreamFailed: it failed.
         Fault: the content can't be read.
 
     """
-    push = BlobPush(registry, repository, digest, content, hints)
+    push = BlobPush(registry, repository, digest, content, hints, headers)
     try:
         with registry.blamed():
             async with registry.blob_turns:
@@ -54,7 +52,7 @@ async def push_blob(
 
 async def put_manifest(
     registry: RemoteRegistry, repository: str, reference: Digest | str, content: bytes,
-    media_type: str, headers: Mapping[str, str] = _NO_HEADERS,
+    media_type: str, headers: Mapping[str, str] = NO_HEADERS,
 ) -> Mapping[str, str]:  # fmt: skip
     """Let ``reference`` stand for a manifest; sends ``headers``, and returns those of the answer.
 
@@ -80,7 +78,7 @@ async def put_manifest(
 
 
 async def delete(
-    registry: RemoteRegistry, repository: str, path: str, headers: Mapping[str, str] = _NO_HEADERS
+    registry: RemoteRegistry, repository: str, path: str, headers: Mapping[str, str] = NO_HEADERS
 ) -> Mapping[str, str]:
     """Delete ``blobs/<digest>`` or ``manifests/<reference>``; one that is not there is no fault.
 
@@ -97,7 +95,7 @@ async def delete(
     try:
         return await _answered(registry, ask)
     except NotFound:
-        return _NO_HEADERS
+        return NO_HEADERS
     except UpstreamFailed as fault:
         # A registry may answer 400 to much that another attempt would mend.
         undeletable = {400, 405} if fault.details.get("told") in _UNDELETABLE else {405}

@@ -8,7 +8,8 @@ earlier push left, or another repository that has the blob.
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Protocol
 from urllib.parse import quote
 
@@ -40,6 +41,7 @@ CANCEL_S = 5.0
 LEFT_BYTES_MIN = 16 * 1024 * 1024
 """Of a smaller blob no other process need know how far it came."""
 
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 MOUNTED = 201
 _OCTETS = {"Content-Type": "application/octet-stream"}
 _HELD = re.compile(r"(?:bytes=)?0-(\d{1,18})", re.ASCII)
@@ -89,12 +91,13 @@ NO_HINTS = _NoHints()
 
 
 class BlobPush:
-    """One blob on its way into ``repository`` of ``registry``."""
+    """One blob on its way into ``repository`` of ``registry``; ``headers`` go with each request."""
 
     def __init__(
         self, registry: RemoteRegistry, repository: str, digest: Digest, content: Content,
-        hints: Hints = NO_HINTS,
+        hints: Hints = NO_HINTS, headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:  # fmt: skip
+        self._headers = headers
         self._hints = hints
         self._sent = _SENT[registry.place.role].labels(registry.place.name)
         self._registry = registry
@@ -221,7 +224,7 @@ class BlobPush:
     async def _send_on(self, session: URL) -> None:
         start, chunk_bytes = self._held, self._registry.place.chunk_bytes
         length = min(self._size - start, chunk_bytes or self._size)
-        headers = {**_OCTETS, "Content-Length": str(length)}
+        headers = {**self._headers, **_OCTETS, "Content-Length": str(length)}
         if length < self._size:
             # In one piece it is sent as docker and skopeo do, which all registries take.
             headers["Content-Range"] = f"{start}-{start + length - 1}"
@@ -253,8 +256,8 @@ class BlobPush:
         url = URL(f"{session}{joint}digest={self._digest}", encoded=True)
         idle_s = self._registry.place.timeout_s + self._size / COMMIT_BYTES_PER_S
         ask = Ask(
-            method="PUT", repository=self._repository, url=url, headers=_OCTETS,
-            purpose=Purpose.PUSH, idle_s=idle_s,
+            method="PUT", repository=self._repository, url=url,
+            headers={**self._headers, **_OCTETS}, purpose=Purpose.PUSH, idle_s=idle_s,
         )  # fmt: skip
         async with self._registry.requests.settled(ask):
             pass
@@ -321,7 +324,10 @@ class BlobPush:
                 pass
 
     def _ask(self, method: str, url: URL) -> Ask:
-        return Ask(method=method, repository=self._repository, url=url, purpose=Purpose.PUSH)
+        return Ask(
+            method=method, repository=self._repository, url=url, headers=self._headers,
+            purpose=Purpose.PUSH,
+        )  # fmt: skip
 
 
 def _pause_s(fault: Fault, fruitless: int) -> float:

@@ -11,6 +11,7 @@ from octopull.cli.embedded_access import of_agents, with_key
 from octopull.cli.serve import Run
 from octopull.config.access import AccessSettings
 from octopull.config.backends import TAG_SCHEMES, BackendSettings, TagBackendSettings
+from octopull.config.quotas import QuotaFileSettings
 from octopull.config.replication import ReplicationSettings
 from octopull.config.services import (
     AgentConfig,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 AGENTS_MAX = 50
 COLLECT_EVERY_S = 3600.0
 UNREPLICATED = ReplicationSettings()
+UNLIMITED = QuotaFileSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,13 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Where images come from and go to that is not of the cluster."""
+    """Where images come from and go to that is not of the cluster, who may, and how much."""
 
     upstreams: list[UpstreamSettings]
     backends: list[BackendSettings]
     replication: ReplicationSettings
     access: AccessSettings | None
+    quotas: QuotaFileSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +132,15 @@ async def running(
     data: Path, agents: int, ports: Ports, upstreams: Sequence[UpstreamSettings] = (),
     backend: BackendSettings | None = None, replication: ReplicationSettings = UNREPLICATED,
     access: AccessSettings | None = None, certificates: "OwnCertificates | None" = None,
+    quotas: QuotaFileSettings = UNLIMITED,
 ) -> AsyncIterator[Cluster]:  # fmt: skip
     """A whole cluster with its data under ``data``, until the block ends.
 
     The images of ``upstreams`` are fetched when they are asked for; blobs and tags are written to
     ``backend``, and read from there if this cluster lacks them. What is pushed goes to other
     clusters as ``replication`` says. Who may do what is as ``access`` says; where that has a token
-    service without a key, one is made. With ``certificates`` all of it speaks TLS.
+    service without a key, one is made. With ``certificates`` all of it speaks TLS. How much may be
+    pushed is as ``quotas`` say.
 
     Raises:
         Unavailable: an address is taken, or the data folder can't be had.
@@ -155,7 +160,7 @@ async def running(
         try:
             backends = [] if backend is None else [backend]
             asked = None if access is None else with_key(access, data)
-            outside = Outside(list(upstreams), backends, replication, asked)
+            outside = Outside(list(upstreams), backends, replication, asked, quotas)
             speaking = Speaking(certificates)
             yield await _start_all(start, data, agents, ports, outside, speaking)
         finally:
@@ -195,7 +200,8 @@ async def _start_all(
         TagIndexConfig(data=str(data / "tag-index"), origins=origins, listen=ports.at(30),
                        replicas=1, gc=GcSettings(every_s=COLLECT_EVERY_S),
                        upstreams=upstreams, tag_backends=tag_backends,
-                       replication=outside.replication, tls=speaking.of(Role.TAG_INDEX)),
+                       replication=outside.replication, quotas=outside.quotas,
+                       tls=speaking.of(Role.TAG_INDEX)),
     )  # fmt: skip
     proxy = await start(
         run_proxy,

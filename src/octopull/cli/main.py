@@ -9,7 +9,7 @@ import click
 from octopull.kernel.errors import Fault
 
 VERBS = (
-    "agent", "certs", "gc", "origin", "policy", "preheat", "proxy", "pull", "push", "replay",
+    "agent", "certs", "gc", "origin", "policy", "preheat", "proxy", "pull", "push", "quotas", "replay",
     "replicate", "sim", "status", "tag-index", "tracker", "up",
 )  # fmt: skip
 """Each is a module of this package, and the command of that name in it."""
@@ -25,6 +25,7 @@ Examples:
   octopull gc --dry-run                        what no manifest refers to
   octopull policy check alice push team/app --policy policy.yaml
                                                whether she may, and why
+  octopull quotas                              how much namespaces may hold, and do
   octopull replicate --reconcile eu            another cluster as this one is
   octopull agent --config agent.yaml           one service of a real cluster
   octopull sim --hosts 1000                    a swarm on virtual time

@@ -15,6 +15,7 @@ from octopull.cli.cluster import AGENTS_MAX, Cluster, Ports, running
 from octopull.cli.guide import guide
 from octopull.cli.serve import stop_on_signals
 from octopull.config.backends import BackendSettings
+from octopull.config.quotas import QuotaFileSettings
 from octopull.config.replication import ReplicationSettings
 from octopull.config.upstreams import UpstreamSettings, names_of
 from octopull.kernel.errors import Misuse
@@ -63,13 +64,15 @@ octopull up --backend s3://bucket/images --backend-option region=eu-west-1 --cre
 @click.option("--access", "access", default=None,
               type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="A file whose section 'access' says who may do what (docs/access.md).")  # fmt: skip
+@click.option("--quotas", "quotas", default="", metavar="FILE",
+              help="How much namespaces may hold (docs/limits.md).")  # fmt: skip
 @click.option("--log-level", default="warning", show_default=True,
               type=click.Choice(["debug", "info", "warning", "error"]))  # fmt: skip
 def up(
     agents: int, data: Path, port_base: int, host: str, ready_file: Path | None,
     upstreams: tuple[str, ...], upstream_credentials: str, backend: str,
     backend_options: tuple[str, ...], credentials: str, rules: str, access: Path | None,
-    log_level: str, *, secure: bool,
+    quotas: str, log_level: str, *, secure: bool,
 ) -> None:  # fmt: skip
     """Run a whole cluster on this machine: proxy, tag index, tracker, origin and agents."""
     logs.configure(log_level, LogFormat.TEXT)
@@ -77,7 +80,7 @@ def up(
     cluster = running(
         data, agents, Ports(port_base, host), _upstreams(upstreams, upstream_credentials), store,
         ReplicationSettings(rules=rules), None if access is None else embedded_access.read(access),
-        _certificates(data, host) if secure else None,
+        _certificates(data, host) if secure else None, QuotaFileSettings(file=quotas),
     )  # fmt: skip
     asyncio.run(_up(cluster, data, ready_file, store, is_open=access is None))
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -10,6 +11,7 @@ import msgspec
 
 from octopull.clients.failover import first, first_heard
 from octopull.clients.fetching import patient
+from octopull.clients.quotas import ArrivingBlobs
 from octopull.http.client import Http, Reply
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, InvalidDigest, NotFound
@@ -26,6 +28,9 @@ STALE_HEADER = "Octopull-Stale"
 MOVED_AT_HEADER = "Octopull-Moved-At"
 """When a client made a change that another cluster tells of: seconds since the epoch."""
 
+REPLICATED: Mapping[str, str] = MappingProxyType({MOVED_AT_HEADER: "0"})
+"""Said with all that another cluster sends besides: it is no change of a tag, so it has no time."""
+
 KEPT_HEADER = "Octopull-Kept"
 """That a change made no difference, since a later one is known."""
 
@@ -40,6 +45,9 @@ SILENCE_S = 120.0
 
 HELD_MAX = 1000
 """Digests in one question of what a repository holds."""
+
+ROOM_S = 30.0
+"""What a large namespace holds must be measured if little room is left."""
 
 DELETED, RESTORED, COLLECTED = "deleted", "restored", "collected"
 
@@ -143,19 +151,21 @@ class TagIndex:
 
     async def record(
         self, repository: str, digest: Digest, tags: Sequence[str] = (),
-        moved_at: float | None = None,
+        moved_at: float | None = None, *, replicated: bool = False,
     ) -> bool:  # fmt: skip
         """Record a manifest and let ``tags`` stand for it; repeating it is safe.
 
         ``moved_at``: another cluster tells of it, where a client did so then. False, and nothing
-        happens, if later changes of all ``tags`` are known.
+        happens, if later changes of all ``tags`` are known. ``replicated``: another cluster sends
+        it, and no quota refuses it.
 
         Raises:
-            MissingReference: something it leads to is missing.
+            MissingReference: something it leads to is missing. Denied: a quota would be exceeded.
 
         """
         moved = [] if moved_at is None else [("moved_at", repr(moved_at))]
-        query = urlencode([*(("tag", tag) for tag in tags), *moved])
+        sent = [("replicated", "1")] if replicated else []
+        query = urlencode([*(("tag", tag) for tag in tags), *moved, *sent])
 
         path = f"{_content(repository, 'manifests', digest)}?{query}"
         return KEPT_HEADER not in (await self._change("PUT", path, PUT_S)).headers
@@ -216,14 +226,41 @@ class TagIndex:
             raise Corrupt("a tag index answered something else") from error
 
     async def blob_pushed(
-        self, repository: str, digest: Digest, *, to_be_held: bool = False
-    ) -> None:
+        self, repository: str, digest: Digest, size: int | None = None, *,
+        to_be_held: bool = False, replicated: bool = False,
+    ) -> None:  # fmt: skip
         """A blob exists in ``repository``, even if it was deleted there before.
 
         ``to_be_held``: the repository is to hold it from now on, though nothing refers to it yet.
+        ``size``, in bytes, is what quotas count; ``replicated``: as for ``record``.
+
+        Raises:
+            Denied: a quota would be exceeded.
+
         """
-        held = "?held=1" if to_be_held else ""
-        await self._change("PUT", f"{_content(repository, 'blobs', digest)}{held}")
+        told = {"held": int(to_be_held), "replicated": int(replicated), "size": size}
+        query = urlencode({name: value for name, value in told.items() if value})
+        path = _content(repository, "blobs", digest)
+        await self._change("PUT", f"{path}?{query}" if query else path)
+
+    async def room(
+        self, repository: str, sizes: Mapping[Digest, int], more: int
+    ) -> Mapping[str, int]:
+        """By quota, how many bytes may be added to what ``repository`` holds; none: no quota.
+
+        Raises:
+            Denied: what arrives, by ``sizes`` in bytes and ``more`` besides, does not fit.
+            NotFound: the tag index knows no quotas.
+
+        """
+        arriving = ArrivingBlobs(sizes={str(one): size for one, size in sizes.items()}, more=more)
+
+        async def ask(host: str) -> dict[str, int]:
+            url = f"http://{host}/repositories/{quote(repository)}/room"
+            shape = dict[str, int]
+            return await self._http.json("POST", url, shape, body=arriving, timeout_s=ROOM_S)
+
+        return await self._heard(ask)
 
     async def delete_blob(self, repository: str, digest: Digest) -> None:
         """A blob no longer exists in ``repository``."""

@@ -21,7 +21,9 @@ from octopull.config.membership import (
     check_weights,
 )  # fmt: skip
 from octopull.config.peer_store import PeerStoreSettings
+from octopull.config.peers import PeerLimits
 from octopull.config.preheating import PreloadSettings
+from octopull.config.quotas import QuotaFileSettings
 from octopull.config.replication import ReplicationSettings
 from octopull.config.tls import ClusterTls, Tls, check_one_tls
 from octopull.config.upstreams import UpstreamSettings, names_of
@@ -88,6 +90,7 @@ class PeerSettings:
     """Connections of one swarm in all."""
     uploads_max: int = 4
     """Piece bodies sent at once, over all swarms: few, so that each arrives early."""
+    limits: PeerLimits = field(default_factory=PeerLimits)
     bandwidth: BandwidthSettings = field(default_factory=BandwidthSettings)
     journal: str = ""
     """Folder in which each swarm records what it was told and what it ordered, to be replayed; up
@@ -290,6 +293,8 @@ class TagIndexConfig:
     Empty: this one is alone."""
     replication: ReplicationSettings = field(default_factory=ReplicationSettings)
     """Which other clusters have a copy of what is pushed here (docs/replication.md)."""
+    quotas: QuotaFileSettings = field(default_factory=QuotaFileSettings)
+    """How much namespaces may hold (docs/limits.md)."""
 
     tls: ClusterTls | None = None
     """By what it knows the other services, and they know it (docs/tls.md); null: in clear."""

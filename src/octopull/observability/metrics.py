@@ -30,6 +30,9 @@ LOOKUPS = Counter(
 )
 PEER_CONNECTIONS = Gauge("octopull_peer_connections", "Open peer connections.")
 SWARMS = Gauge("octopull_swarms", "Swarms this process takes part in.")
+SWARMS_MADE_WAY = Counter(
+    "octopull_swarms_made_way_total", "Idle swarms that were left so that others could be opened."
+)
 MEMORY_HITS = Counter("octopull_memory_hits_total", "Small blobs that were served from memory.")
 MEMORY_MISSES = Counter(
     "octopull_memory_misses_total", "Small blobs that came into memory from the disk, proven."
@@ -153,6 +156,10 @@ BLOBS_REPAIRED = Counter(
 LIMITED = Counter(
     "octopull_limited_total", "What clients asked beyond their share.", ["service", "limit"]
 )
+QUOTA_USED_BYTES = Gauge(
+    "octopull_quota_used_bytes", "What the repositories of a quota hold.", ["quota"]
+)
+QUOTA_LIMIT_BYTES = Gauge("octopull_quota_limit_bytes", "What they may hold.", ["quota"])
 STRAYS_REMOVED = Counter(
     "octopull_strays_removed_total", "Blobs that an origin did not own, and all owners had."
 )

@@ -8,6 +8,7 @@ from octopull.backends import registry_changes
 from octopull.backends.registry import RemoteRegistry
 from octopull.backends.registry_place import Place
 from octopull.clients.origin import OriginCluster
+from octopull.clients.tag_index import REPLICATED
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import NotFound, Unavailable, UpstreamFailed
 from octopull.observability import logs
@@ -138,7 +139,7 @@ class BlobCopies:
             await registry_changes.push_blob(
                 self._registry, place.repository(repository), digest,
                 OriginBlob(self._origins, repository, digest, size),
-                BlobHints(self._book, self._file, place, repository, digest),
+                BlobHints(self._book, self._file, place, repository, digest), REPLICATED,
             )  # fmt: skip
         log.info("blob.replicated", remote=place.name, digest=digest.short, size=size)
 

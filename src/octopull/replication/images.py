@@ -3,7 +3,7 @@
 from octopull.backends import registry_changes
 from octopull.backends.registry import RemoteRegistry
 from octopull.clients.origin import OriginCluster
-from octopull.clients.tag_index import KEPT_HEADER, MOVED_AT_HEADER
+from octopull.clients.tag_index import KEPT_HEADER, MOVED_AT_HEADER, REPLICATED
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import InvalidManifest, NotFound
 from octopull.kernel.names import TagName
@@ -83,7 +83,7 @@ class ImageCopies:
         content = await self.put_below(repository, digest, depth)
         await registry_changes.put_manifest(
             self._registry, self._registry.place.repository(repository), digest, content,
-            media_type_of(content),
+            media_type_of(content), REPLICATED,
         )  # fmt: skip
 
     async def put_below(self, repository: str, digest: Digest, depth: int = DEPTH_MAX) -> bytes:

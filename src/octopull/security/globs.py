@@ -38,13 +38,13 @@ class Glob:
         return _STEP.findall(self.text)
 
     @cached_property
-    def _prefix(self) -> str:
+    def prefix(self) -> str:
         """What all names that match begin with."""
         return self.text.partition("*")[0]
 
     def matches(self, name: str) -> bool:
         """Whether the whole of ``name`` matches."""
-        if not name.startswith(self._prefix):
+        if not name.startswith(self.prefix):
             return False
         steps, here = self._steps, {0}
         for char in name:

@@ -71,6 +71,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
         # A tag index passes on to the one that leads what it was asked, and may have been.
         _may(POST, "/gc", OPERATOR, TAG_INDEX),
         _may(WRITE, "/replication", OPERATOR, TAG_INDEX),
+        _may(READ, "/quotas", OPERATOR, TAG_INDEX),
         # A question, though it is asked by POST: agents ask before they serve a blob.
         _may(POST, "/repositories/{repository}/held", AGENT, PROXY, OPERATOR, TAG_INDEX),
         _may(READ, "/", AGENT, PROXY, OPERATOR, TAG_INDEX),

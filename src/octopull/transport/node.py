@@ -7,10 +7,11 @@ from types import TracebackType
 from typing import Self
 
 from octopull.config.services import PeerSettings
-from octopull.kernel.errors import Fault, PeerFault
+from octopull.kernel.errors import Fault, PeerFault, Unavailable
 from octopull.kernel.peers import Peer, PeerKind
 from octopull.observability import logs
 from octopull.runtime.bandwidth import Bandwidth
+from octopull.runtime.files import files_max
 from octopull.runtime.sockets import Door, listening
 from octopull.runtime.tasks import Tasks
 from octopull.security.mutual import Mutual
@@ -26,6 +27,7 @@ from octopull.transport.journals import Journals
 from octopull.transport.line import Line
 from octopull.transport.lines import Lines
 from octopull.transport.outgoing import Outgoing
+from octopull.transport.places import Places
 from octopull.transport.proving import Prover
 from octopull.transport.swarm import Swarm
 from octopull.transport.traffic import Traffic
@@ -70,6 +72,7 @@ class PeerNode:
         self.traffic = Traffic()
         self.bandwidth = Bandwidth(settings.bandwidth)
         self.outgoing = Outgoing(settings.uploads_max)
+        self.places = Places(settings.limits.within(files_max()), kind.value)
         self.journals = Journals(settings.journal)
         self._settings = settings
         self._peer_id = peer_id
@@ -164,6 +167,15 @@ class PeerNode:
     async def _answer(self, line: Line) -> None:
         decoder = Decoder(FRAME_BYTES_MAX)
         theirs = await _read_handshake(line, decoder)
+        try:
+            with self.places.coming(Dialed.BY_THEM):
+                await self._let_in(line, decoder, theirs)
+        except Unavailable as fault:
+            if "limit" in fault.details:
+                await line.send_all(codec.encode(Goodbye(Reason.FULL)))
+            raise
+
+    async def _let_in(self, line: Line, decoder: Decoder, theirs: Handshake) -> None:
         swarm = await self._find(theirs)
         if swarm is None or swarm.closed:
             await line.send_all(codec.encode(Goodbye(Reason.UNKNOWN_BLOB)))
@@ -177,26 +189,29 @@ class PeerNode:
     async def _dial(self, swarm: Swarm, peer: Peer) -> None:
         line: Line | None = None
         try:
-            async with asyncio.timeout(HANDSHAKE_S):
-                line = await self._lines.dialed(peer.host, peer.port)
-                told = swarm.engine.greeting
-                await line.send_all(codec.encode(self._greeting(swarm, told)))
-                decoder = Decoder(FRAME_BYTES_MAX)
-                theirs = await _read_handshake(line, decoder)
-                if theirs.peer.id != peer.id:
-                    raise PeerFault("another peer answers there", peer=str(peer))
-                holds = handshake.check(theirs, swarm.outline)
+            with self.places.coming(Dialed.BY_US):
+                async with asyncio.timeout(HANDSHAKE_S):
+                    line = await self._lines.dialed(peer.host, peer.port)
+                    await self._greet(swarm, peer, line)
         except (OSError, TimeoutError, ValueError, Fault) as error:
             # ValueError: a host name that no resolver takes (UnicodeError of the IDNA codec).
             log.debug("peer.dial_failed", peer=str(peer), reason=str(error) or repr(error))
             if line is not None:
                 line.close()
             swarm.tell(DialFailed(peer.id))
-            return
         except asyncio.CancelledError:
             if line is not None:
                 line.close()
             raise
+
+    async def _greet(self, swarm: Swarm, peer: Peer, line: Line) -> None:
+        told = swarm.engine.greeting
+        await line.send_all(codec.encode(self._greeting(swarm, told)))
+        decoder = Decoder(FRAME_BYTES_MAX)
+        theirs = await _read_handshake(line, decoder)
+        if theirs.peer.id != peer.id:
+            raise PeerFault("another peer answers there", peer=str(peer))
+        holds = handshake.check(theirs, swarm.outline)
         wire = Wire(swarm.number(), line, decoder, self._pool, swarm)
         swarm.welcome(wire, theirs.peer, Dialed.BY_US, holds, told)
 

@@ -108,7 +108,7 @@ class Seeds:
         """Seed ``digest``.
 
         Raises:
-            NotFound: the store lacks it.
+            NotFound: the store lacks it. Unavailable: that would be one swarm too many.
 
         """
         if digest in self._swarms:
@@ -130,12 +130,19 @@ class Seeds:
         metainfo = await asyncio.to_thread(self._store.metainfo, digest)
         blob = await asyncio.to_thread(self._store.open, digest)
         have = bitfield.full(metainfo.layout.count)
+        if not node.places.make_room():
+            blob.close()
+            raise node.places.refused_swarm()
         file = _Whole(os.dup(blob.fd), blob)
         return self._start(node, metainfo.outline, namespace, have, file)
 
     def grow(self, node: PeerNode, outline: Outline, fd: int, namespace: str) -> GrowingSeed:
-        """Seed a blob that is not in the store yet, from the file ``fd`` (to be closed here)."""
+        """Seed a blob that is not in the store yet, from the file ``fd`` (to be closed here).
+
+        An idle swarm makes room for it; if there is none, it is one more than there should be.
+        """
         self.close(outline.digest, Reason.SHUTDOWN)
+        node.places.make_room()
         file = _Whole(fd, None)
         return GrowingSeed(self, self._start(node, outline, namespace, 0, file), file)
 

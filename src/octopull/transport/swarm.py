@@ -42,6 +42,7 @@ from octopull.swarm.events import (
 )  # fmt: skip
 from octopull.swarm.messages import Goodbye, Message, Reject
 from octopull.transport.outgoing import Outgoing
+from octopull.transport.places import Places
 from octopull.transport.sending import Body
 from octopull.transport.traffic import Traffic
 from octopull.transport.wire import Wire
@@ -69,6 +70,7 @@ class Host(Protocol):
     traffic: Traffic
     bandwidth: Bandwidth
     outgoing: Outgoing
+    places: Places
 
     def dial(self, swarm: "Swarm", peer: Peer) -> None:
         """Connect and greet; ends in ``swarm.welcome`` or a ``DialFailed`` event."""
@@ -128,9 +130,20 @@ class Swarm:
         layout = self.outline.layout
         return min(self.engine.have.bit_count() * layout.piece_length, layout.size)
 
+    @property
+    def idle(self) -> bool:
+        """Whether its blob is whole and nobody is connected."""
+        return self.engine.complete and not self._wires and not self._proving
+
+    def retire(self) -> None:
+        """Have it left, as if it had been idle for long."""
+        self.retired = True
+        self._changed()
+
     def start(self) -> None:
         """Wake the core."""
         metrics.SWARMS.inc()
+        self._host.places.enter(self)
         self.tell(Started())
 
     def tell(self, event: Event) -> None:
@@ -163,7 +176,7 @@ class Swarm:
             wire.close()
             return
         self._wires[wire.conn] = (wire, peer)
-        metrics.PEER_CONNECTIONS.inc()
+        self._host.places.opened()
         wire.start()
         self.tell(Connected(wire.conn, peer, dialed, holds, told))
 
@@ -178,6 +191,7 @@ class Swarm:
             self._part(conn, goodbye)
         if self._journal is not None:
             self._journal.close()
+        self._host.places.leave(self)
         metrics.SWARMS.dec()
 
     # What the core ordered.
@@ -241,9 +255,15 @@ class Swarm:
         entry = self._wires.pop(conn, None)
         self._progress_at.pop(conn, None)
         if entry is not None:
-            metrics.PEER_CONNECTIONS.dec()
+            self._closed_one()
             self._host.outgoing.drop((self._number, conn))
             entry[0].finish(goodbye)
+
+    def _closed_one(self) -> None:
+        self._host.places.closed()
+        if not self._wires:
+            # From now on it is idle.
+            self._host.places.touch(self)
 
     # What the connections tell.
 
@@ -311,7 +331,7 @@ class Swarm:
         """The connection broke."""
         if self._wires.pop(wire.conn, None) is not None:
             self._progress_at.pop(wire.conn, None)
-            metrics.PEER_CONNECTIONS.dec()
+            self._closed_one()
             self._host.outgoing.drop((self._number, wire.conn))
             log.debug("peer.lost", reason=reason, conn=wire.conn)
             self.tell(Disconnected(wire.conn))

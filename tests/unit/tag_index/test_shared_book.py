@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Corrupt, NotFound, Unavailable
+from octopull.kernel.errors import Corrupt, Denied, NotFound, Unavailable
 from octopull.kernel.names import TagName
 from octopull.oci.manifests import Descriptor, Manifest, MediaType
+from octopull.security.globs import Glob
 from octopull.services.tag_index import outbox, statements
 from octopull.services.tag_index.database import Applied
+from octopull.services.tag_index.quota_book import NOTHING, Counted
+from octopull.services.tag_index.quotas import Quota, Quotas
 from octopull.services.tag_index.statements import Change
 from octopull.services.tag_index.store import TOLD_AT_ONCE, Pushed, TagStore
 from octopull.services.tag_index.tag_tasks import lane_of_remote
@@ -29,9 +33,9 @@ def image(name: str) -> Pushed:
 class Books:
     """Two books, and a log that both follow."""
 
-    def __init__(self, folder: Path) -> None:
-        self.ours = TagStore(folder / "ours.sqlite", lambda _: "lane")
-        self.theirs = TagStore(folder / "theirs.sqlite", lambda _: "lane")
+    def __init__(self, folder: Path, counted: Counted = NOTHING) -> None:
+        self.ours = TagStore(folder / "ours.sqlite", lambda _: "lane", counted=counted)
+        self.theirs = TagStore(folder / "theirs.sqlite", lambda _: "lane", counted=counted)
         self.log: list[bytes] = []
         self.refuses = False
         self.ours.database.share(self.agree)
@@ -221,3 +225,27 @@ def test_what_repositories_hold_is_the_same_everywhere(books: Books) -> None:
     assert books.dump(books.ours) == books.dump(books.theirs)
     held = [books.theirs.holdings.held("a/b", one) for one in (layer, lone, away)]
     assert held == [True, False, False]
+
+
+def test_a_quota_is_decided_by_the_one_that_leads_and_the_others_know_as_much(
+    tmp_path: Path,
+) -> None:
+    quotas = Quotas([Quota("all", (Glob("**"),), 10)])
+    books = Books(tmp_path, Counted(lambda: quotas, lambda _: False))
+    layer = Digest.of(b"layer")
+    for name, size in (("one", 6), ("two", 3)):
+        one = replace(image(name), sizes={layer: size})
+        # What is not agreed on counts for nothing, and may be asked for again.
+        books.refuses = True
+        with pytest.raises(Unavailable):
+            books.ours.record("a/b", one, [])
+        books.refuses = False
+        books.ours.record("a/b", one, [])
+    assert books.dump(books.ours) == books.dump(books.theirs)
+    with pytest.raises(Denied, match="adding 9 B to the 2 B"):
+        books.ours.record("a/c", replace(image("three"), sizes={Digest.of(b"more"): 8}), [])
+    books.theirs.take_over()
+    with pytest.raises(Denied, match="adding 9 B to the 2 B"):
+        books.theirs.record("a/c", replace(image("three"), sizes={Digest.of(b"more"): 8}), [])
+    books.ours.close()
+    books.theirs.close()

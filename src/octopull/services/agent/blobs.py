@@ -21,7 +21,7 @@ from octopull.kernel.errors import (
     Unavailable,
     UpstreamFailed,
 )  # fmt: skip
-from octopull.observability import logs
+from octopull.observability import logs, metrics
 from octopull.runtime.tasks import Tasks
 from octopull.services.agent.download import Download
 from octopull.services.agent.following import follow
@@ -245,7 +245,9 @@ class Blobs:
         starting = self._starting.get(digest)
         if starting is None:
             if self._arriving >= DOWNLOADS_MAX:
-                raise Unavailable("too many downloads at once", most=DOWNLOADS_MAX)
+                metrics.LIMITED.labels("agent", "downloads").inc()
+                words = f"too many blobs on their way at once: {DOWNLOADS_MAX} at most"
+                raise Unavailable(words, most=DOWNLOADS_MAX)
             # Shared: one caller that leaves must not take the others' download with it.
             starting = asyncio.get_running_loop().create_task(
                 self._start(namespace, digest, described)
@@ -270,6 +272,11 @@ class Blobs:
         if described is None:
             described = await self._metainfo(namespace, digest)
         opened = await asyncio.to_thread(Partial.open, self._store, described)
+        try:
+            await self._node.places.room()
+        except BaseException:
+            opened.close()
+            raise
         download = Download(self._node, opened, described, namespace, self._limits)
         self._downloads[digest] = download
         download.start(self._tasks, self._ended)

@@ -28,6 +28,7 @@ from octopull.services.proxy.manifests import ManifestsApi
 from octopull.services.proxy.prefetch import Prefetcher
 from octopull.services.proxy.prefetch_api import PrefetchApi
 from octopull.services.proxy.repositories import Repositories
+from octopull.services.proxy.rooms import Rooms
 from octopull.services.proxy.uploads import UploadsApi
 
 SILENCE_S = 30.0
@@ -79,9 +80,10 @@ def _add_routes(
     private: Private | None, limits: Limits,
 ) -> None:  # fmt: skip
     repositories = Repositories(origins, tags, to_be_held=private is not None)
-    uploads = UploadsApi(origins, repositories, config.chunk_bytes_min, private, limits)
+    rooms = Rooms(tags, config.limits.upload_idle_s)
+    uploads = UploadsApi(origins, repositories, config.chunk_bytes_min, private, limits, rooms)
     blobs = BlobsApi(origins, repositories, private)
-    manifests = ManifestsApi(origins, tags, repositories, private)
+    manifests = ManifestsApi(origins, tags, repositories, private, rooms)
 
     async def refuse(request: web.Request) -> web.Response:
         raise Unsupported("no such operation", method=request.method)

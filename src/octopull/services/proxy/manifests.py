@@ -25,6 +25,7 @@ from octopull.registry.access.private import Private
 from octopull.registry.headers import VERSION_HEADER, about, not_modified, unchanged
 from octopull.registry.pull_through import staleness
 from octopull.services.proxy.repositories import Repositories
+from octopull.services.proxy.rooms import Rooms, is_replicated
 
 TAGS_MAX = 100
 """Tags set by one push."""
@@ -35,9 +36,10 @@ class ManifestsApi:
 
     def __init__(
         self, origins: OriginCluster, tags: TagIndex, repositories: Repositories,
-        private: Private | None,
+        private: Private | None, rooms: Rooms,
     ) -> None:  # fmt: skip
         self._private = private
+        self._rooms = rooms
         self._origins = origins
         self._tags = tags
         self._repositories = repositories
@@ -77,11 +79,16 @@ class ManifestsApi:
         digest = reference if isinstance(reference, Digest) else Digest.of(content)
         if not digest.proves(content):
             raise InvalidDigest("the manifest has another digest", claimed=str(digest))
-        await self._check_references(repository, manifest)
+        sizes = await self._check_references(repository, manifest)
         if self._private is not None:
             await self._private.check_references(repository, manifest)
+        replicated = is_replicated(request)
+        if not replicated:
+            await self._rooms.check(repository, {**sizes, digest: len(content)})
         await self._origins.uploads.push(repository, digest, content)
-        moved = await self._tags.record(repository, digest, tags, _moved_at(request))
+        moved = await self._tags.record(
+            repository, digest, tags, _moved_at(request), replicated=replicated
+        )
         headers = {**about(digest), "Location": f"/v2/{repository}/manifests/{digest}"}
         if manifest.subject is not None:
             headers["OCI-Subject"] = str(manifest.subject)
@@ -114,13 +121,17 @@ class ManifestsApi:
             await self._private.check_manifest(repository, reference)
         return Resolution(reference)
 
-    async def _check_references(self, repository: str, manifest: Manifest) -> None:
-        """Before anything is stored; the tag index looks deeper, into the images of an index."""
+    async def _check_references(self, repository: str, manifest: Manifest) -> dict[Digest, int]:
+        """Sizes in bytes of what it needs, before anything is stored.
+
+        The tag index looks deeper, into the images of an index.
+        """
         wanted = [one.digest for one in manifest.references if one.required]
         kept = await self._origins.keep(repository, wanted)
         for digest in wanted:
             if digest not in kept:
                 raise missing(digest)
+        return kept
 
 
 def _tags(reference: Digest | str, also: Sequence[str]) -> list[str]:

@@ -75,9 +75,20 @@ class Repositories:
         if not held:
             raise NotFound("not in this repository")
 
-    async def pushed(self, repository: str, digest: Digest) -> None:
-        """The blob exists in ``repository``; to be told before its push is acknowledged."""
-        await self._tags.blob_pushed(repository, digest, to_be_held=self._to_be_held)
+    async def pushed(
+        self, repository: str, digest: Digest, size: int | None, *, replicated: bool
+    ) -> None:
+        """The blob exists in ``repository``; to be told before its push is acknowledged.
+
+        ``size``, in bytes, counts for quotas if there are any, which refuse nothing ``replicated``.
+
+        Raises:
+            Denied: a quota would be exceeded.
+
+        """
+        await self._tags.blob_pushed(
+            repository, digest, size, to_be_held=self._to_be_held, replicated=replicated
+        )
 
     async def delete_blob(self, repository: str, digest: Digest) -> None:
         """Let a blob no longer exist in ``repository``; its bytes are left to collection.

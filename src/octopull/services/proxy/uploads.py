@@ -5,13 +5,22 @@ proxy can go on with an upload that another one began.
 """
 
 import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 from octopull.clients.origin import OriginCluster
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Fault, InvalidDigest, InvalidName, InvalidRange, NotFound
+from octopull.kernel.errors import (
+    Denied,
+    Fault,
+    InvalidDigest,
+    InvalidName,
+    InvalidRange,
+    NotFound,
+)  # fmt: skip
 from octopull.oci.errors import OciCode, exact
 from octopull.oci.ranges import parse_content_range
 from octopull.registry.access.private import Private
@@ -20,6 +29,7 @@ from octopull.registry.limits import Limits
 from octopull.registry.pull_through import source_of
 from octopull.security.policy import Action
 from octopull.services.proxy.repositories import Repositories
+from octopull.services.proxy.rooms import Rooms, is_replicated
 
 CHUNK_BYTES = 256 * 1024
 
@@ -29,10 +39,11 @@ class UploadsApi:
 
     def __init__(
         self, origins: OriginCluster, repositories: Repositories, chunk_bytes_min: int,
-        private: Private | None, limits: Limits,
+        private: Private | None, limits: Limits, rooms: Rooms,
     ) -> None:  # fmt: skip
         self._private = private
         self._limits = limits
+        self._rooms = rooms
         self._origins = origins
         self._repositories = repositories
         self._hints = {"OCI-Chunk-Min-Length": str(chunk_bytes_min)} if chunk_bytes_min else {}
@@ -45,15 +56,20 @@ class UploadsApi:
             return _created(repository, mounted)
         # A digest that can't be one is told before any byte is sent.
         whole = request.query.get("digest")
-        if whole is None:
+        digest = None if whole is None else Digest.parse(whole)
+        if not is_replicated(request):
+            await self._rooms.begin(repository)
+        if digest is None:
             self._limits.check_uploads(request)
             token = await self._origins.uploads.start(repository)
             self._limits.upload_heard(request, token)
             return self._accepted(repository, token, 0)
-        digest = Digest.parse(whole)
         async with self._origins.uploads.opened(repository) as token:
-            await self._receive(request, repository, token, 0)
-            await self._commit(repository, token, digest)
+            try:
+                await self._receive(request, repository, token, 0)
+                await self._commit(request, repository, token, digest)
+            finally:
+                self._rooms.ended(token)
         return _created(repository, digest)
 
     async def _mount(self, request: web.Request, repository: str) -> Digest | None:
@@ -70,14 +86,15 @@ class UploadsApi:
                 source = names.repository(named)
                 if not await self._may_mount(request, source, digest):
                     return None
-                await self._repositories.keep(source, digest)
+                size = await self._repositories.keep(source, digest)
                 # Where it is kept elsewhere, that need not be where this repository's blobs are.
                 await self._origins.holders.hold(source, digest)
             else:
-                await self._repositories.kept(repository, digest)
+                size = await self._repositories.kept(repository, digest)
         except (NotFound, InvalidDigest, InvalidName):
             return None
-        await self._repositories.pushed(repository, digest)
+        replicated = is_replicated(request)
+        await self._repositories.pushed(repository, digest, size, replicated=replicated)
         return digest
 
     async def _may_mount(self, request: web.Request, source: str, digest: Digest) -> bool:
@@ -88,16 +105,44 @@ class UploadsApi:
         await self._private.check(request, source, digest)
         return True
 
-    async def _commit(self, repository: str, token: str, digest: Digest) -> None:
+    async def _commit(
+        self, request: web.Request, repository: str, token: str, digest: Digest
+    ) -> None:
+        size, replicated = None, is_replicated(request)
+        limited = await self._rooms.limits(repository)
+        if limited:
+            # Of a session that is over, the commit knows, and the blob has a size if it was one.
+            with contextlib.suppress(NotFound):
+                size = await self._origins.uploads.size(repository, token)
+            if size is not None and not replicated:
+                await self._rooms.check(repository, {digest: size})
         await self._origins.uploads.commit(repository, token, digest)
-        await self._repositories.pushed(repository, digest)
+        if limited and size is None:
+            size = await self._origins.stat(repository, digest)
+        await self._repositories.pushed(repository, digest, size, replicated=replicated)
+
+    @asynccontextmanager
+    async def _fitting(self, repository: str, token: str) -> AsyncIterator[None]:
+        """A session that is beyond a quota is over: what came of it takes no place."""
+        try:
+            yield
+        except Denied:
+            with contextlib.suppress(Fault):
+                await self._origins.uploads.abort(repository, token)
+            self._ended(token)
+            raise
+
+    def _ended(self, token: str) -> None:
+        self._limits.upload_ended(token)
+        self._rooms.ended(token)
 
     async def patch(self, request: web.Request) -> web.Response:
         """Add a chunk: at the offset ``Content-Range`` says, or (docker's way) at the end."""
         repository, token = _session(request)
         try:
             offset = await self._offset(request, repository, token)
-            size = await self._receive(request, repository, token, offset)
+            async with self._fitting(repository, token):
+                size = await self._receive(request, repository, token, offset)
             self._limits.upload_heard(request, token)
         except NotFound as fault:
             raise _unknown() from fault
@@ -110,12 +155,13 @@ class UploadsApi:
         repository, token = _session(request)
         digest = Digest.parse(request.query.get("digest", ""))
         try:
-            if request.body_exists and request.content_length != 0:
-                # A session that is over may be what is asked for: the commit knows.
-                with contextlib.suppress(NotFound):
-                    await self._receive_last(request, repository, token)
-            await self._commit(repository, token, digest)
-            self._limits.upload_ended(token)
+            async with self._fitting(repository, token):
+                if request.body_exists and request.content_length != 0:
+                    # A session that is over may be what is asked for: the commit knows.
+                    with contextlib.suppress(NotFound):
+                        await self._receive_last(request, repository, token)
+                await self._commit(request, repository, token, digest)
+            self._ended(token)
         except NotFound as fault:
             raise _unknown() from fault
         except InvalidRange as fault:
@@ -136,7 +182,7 @@ class UploadsApi:
         repository, token = _session(request)
         try:
             await self._origins.uploads.abort(repository, token)
-            self._limits.upload_ended(token)
+            self._ended(token)
         except NotFound as fault:
             raise _unknown() from fault
         return web.Response(status=204, headers=VERSION_HEADER)
@@ -167,7 +213,10 @@ class UploadsApi:
         return size
 
     async def _receive(self, request: web.Request, repository: str, token: str, offset: int) -> int:
-        body = request.content.iter_chunked(CHUNK_BYTES)
+        body: AsyncIterator[bytes] = request.content.iter_chunked(CHUNK_BYTES)
+        if not is_replicated(request):
+            length = request.content_length
+            body = self._rooms.within(repository, token, offset, body, length)
         return await self._origins.uploads.append(
             repository, token, offset, body, request.content_length
         )

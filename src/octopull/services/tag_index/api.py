@@ -100,11 +100,13 @@ class Api:
         self, request: web.Request, repository: str, digest: Digest, tags: Sequence[str]
     ) -> web.Response:
         moved_at, operation = _moved_at(request), _operation(request)
+        exempt = moved_at is not None or queries.flag(request, "replicated")
         with self._pushes.one():
             pushed, *below = await references.walk(self._origins, repository, digest)
             moved = await asyncio.to_thread(
-                self._store.record, repository, pushed, below, tags, moved_at, operation
-            )
+                self._store.record, repository, pushed, below, tags, moved_at, operation,
+                exempt=exempt,
+            )  # fmt: skip
         if not moved:
             return web.Response(headers={KEPT_HEADER: "true"})
         await self._write_back.told(repository, [*tags, str(digest)])
@@ -143,12 +145,18 @@ class Api:
         return json_answer([str(one) for one in found])
 
     async def blob_pushed(self, request: web.Request) -> web.Response:
-        """Undo a deletion, if there was one; ``held``: remember that it was pushed just there."""
+        """Undo a deletion, if there was one; ``held``: remember that it was pushed just there.
+
+        ``size``: so many bytes count for quotas; ``replicated``: whether or not there is room.
+        """
         repository, digest = _repository(request), _digest(request)
-        held, operation = queries.flag(request, "held"), _operation(request)
+        known = "size" in request.query
+        size = queries.number(request, "size", 0, NUMBER_MAX) if known else None
+        held, exempt = queries.flag(request, "held"), queries.flag(request, "replicated")
         await asyncio.to_thread(
-            self._store.blob_pushed, repository, digest, held=held, operation=operation
-        )
+            self._store.blob_pushed, repository, digest, size,
+            held=held, exempt=exempt, operation=_operation(request),
+        )  # fmt: skip
         return web.Response()
 
     async def delete_blob(self, request: web.Request) -> web.Response:

@@ -32,8 +32,11 @@ from octopull.services.tag_index.collecting import CollectionApi
 from octopull.services.tag_index.collector import Collector, collect_every
 from octopull.services.tag_index.followed_tags import FollowedTags
 from octopull.services.tag_index.listings import Listings
+from octopull.services.tag_index.measuring import Measuring, QuotaFile
 from octopull.services.tag_index.outbox import MESSAGES_BYTES_MAX
 from octopull.services.tag_index.pushes import Pushes
+from octopull.services.tag_index.quota_api import QuotaApi
+from octopull.services.tag_index.quota_book import Counted
 from octopull.services.tag_index.replication import Replication
 from octopull.services.tag_index.replication_api import ReplicationApi
 from octopull.services.tag_index.repositories import Repositories
@@ -48,11 +51,14 @@ PATIENCE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """What a tag index answers from: its store, where tags come from besides, and who gets copies."""
+    """What a tag index answers from: its store, where tags come from besides, who gets copies, and
+    how much may be pushed.
+    """
 
     store: TagStore
     sources: TagSources
     rules: RulesFile
+    quotas: QuotaFile
 
 
 Lead = Callable[[Tasks], Awaitable[None]]
@@ -65,23 +71,25 @@ async def run(
 
     Raises:
         Unavailable: the address or the data folder can't be had.
-        Misuse: the file of rules for replication is wrong, or one of ``tls`` is.
+        Misuse: the file of rules for replication is wrong, or that of quotas, or one of ``tls`` is.
 
     """
-    rules, resolver = (
+    rules, quotas, resolver = (
         await asyncio.to_thread(RulesFile, config.replication),
+        await asyncio.to_thread(QuotaFile, config.quotas),
         addresses_by(config.dns, config.origins),
     )
     async with (
         among_services(Role.TAG_INDEX, config.tls, resolver) as (tls, http),
         registry.connected(config.upstreams) as upstreams,
         opened_tags(config.tag_backends) as backends,
-        _opened(config, TagSources(upstreams, backends), rules) as book,
+        _opened(config, TagSources(upstreams, backends), rules, quotas) as book,
         shared(config, http.to(Role.TAG_INDEX), book.store) as sharing,
         Tasks() as tasks,
     ):
         # Whoever comes to lead goes by the rules as they are then.
         tasks.start(rules.follow(), "follow the rules")
+        tasks.start(quotas.follow(), "follow the quotas")
         app = application("tag_index", body_bytes_max=MESSAGES_BYTES_MAX)
         directory = Directory(config.dns, config.health.hysteresis)
         members = directory.members("origins", config.origins, config.weights, settles=True)
@@ -140,12 +148,15 @@ def _add_to(
     Api(store, origins, pushes, followed, repositories, write_back).add_to(app)
     CollectionApi(collector, config.gc).add_to(app)
     ReplicationApi(replication).add_to(app)
+    measuring = Measuring(store.quotas, store.database, origins, config.quotas.measure_s)
+    QuotaApi(store.quotas, measuring).add_to(app)
 
     async def lead(tasks: Tasks) -> None:
         followed.forget()
         listings.forget()
         await write_back.start(tasks)
         await replication.start(tasks)
+        await measuring.start(tasks)
         if config.gc.every_s > 0:
             again = collect_every(collector, config.gc.every_s, config.gc.grace_s)
             tasks.start(again, "collect garbage")
@@ -155,11 +166,14 @@ def _add_to(
 
 @asynccontextmanager
 async def _opened(
-    config: TagIndexConfig, sources: TagSources, rules: RulesFile
+    config: TagIndexConfig, sources: TagSources, rules: RulesFile, quotas: QuotaFile
 ) -> AsyncIterator[Book]:
     path = Path(config.data) / "repositories.sqlite"
-    store = await asyncio.to_thread(TagStore, path, sources.lane_of, rules.remotes_of)
+    counted = Counted(lambda: quotas.now, sources.upstream)
+    store = await asyncio.to_thread(
+        TagStore, path, sources.lane_of, rules.remotes_of, counted=counted
+    )
     try:
-        yield Book(store, sources, rules)
+        yield Book(store, sources, rules, quotas)
     finally:
         store.close()

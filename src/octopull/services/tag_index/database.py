@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from octopull.kernel.errors import Unavailable
-from octopull.services.tag_index import holdings, left_uploads, statements, tag_moves
+from octopull.services.tag_index import holdings, left_uploads, statements, tag_moves, usage
 from octopull.services.tag_index.statements import Change, Statement
 from octopull.storage import sqlite, task_table
 
@@ -88,6 +88,32 @@ Raises:
 """
 
 
+class Snapshot:
+    """A book as it was at one moment; use it in a ``with`` block, from one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        try:
+            self._db.execute("BEGIN")
+            self.read("SELECT at FROM applied")
+        except BaseException:
+            self._db.close()
+            raise
+
+    def read(self, statement: str, *values: object) -> list[Row]:
+        """All rows of a query."""
+        try:
+            return self._db.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise Unavailable(f"the tag store failed: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+
 class Database:
     """One connection, used by one thread at a time. Calls block and may come from any thread."""
 
@@ -110,7 +136,7 @@ class Database:
 
     def _add_tables(self) -> None:
         """Give a file what it lacks, which an older version wrote or one that knew no backends."""
-        own = tag_moves.SCHEMA, left_uploads.SCHEMA, holdings.SCHEMA
+        own = tag_moves.SCHEMA, left_uploads.SCHEMA, holdings.SCHEMA, usage.SCHEMA
         schemas = _SCHEMA, task_table.SCHEMA, *own
         self._db.executescript("".join(schemas))
         columns = [row[1] for row in self._db.execute("PRAGMA table_info(tags)")]
@@ -190,6 +216,18 @@ class Database:
         self.run("DELETE FROM operations WHERE done_at < ?", now_s - OPERATIONS_KEPT_S)
         self.run("INSERT INTO operations VALUES (?, ?)", operation, now_s)
         return False
+
+    def snapshot(self) -> Snapshot:
+        """The book as it is now, for questions that take long: changes go on meanwhile."""
+        try:
+            return Snapshot(self.path)
+        except sqlite3.Error as error:
+            raise Unavailable(f"the tag store failed: {error}") from error
+
+    @property
+    def changes(self) -> int:
+        """Grows whenever rows change."""
+        return self._db.total_changes
 
     # One book for several tag indexes.
 

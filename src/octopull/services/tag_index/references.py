@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from octopull.clients.origin import OriginCluster
 from octopull.kernel.digest import Digest
@@ -53,8 +54,13 @@ async def _walk(origins: OriginCluster, namespace: str, digest: Digest) -> list[
             break
     else:
         raise InvalidManifest("indexes are nested too deep", most=DEPTH_MAX)
-    await _keep_all(origins, namespace, found)
-    return list(found.values())
+    sizes = await _keep_all(origins, namespace, found)
+    return [_sized(one, sizes) for one in found.values()]
+
+
+def _sized(pushed: Pushed, sizes: Mapping[Digest, int]) -> Pushed:
+    needed = {one.digest for one in pushed.manifest.references if one.required}
+    return replace(pushed, sizes={one: sizes[one] for one in needed if one in sizes})
 
 
 def _below(found: dict[Digest, Pushed], level: list[Digest]) -> Iterator[Digest]:
@@ -75,7 +81,10 @@ async def _read(origins: OriginCluster, namespace: str, digest: Digest) -> Pushe
     return Pushed(digest, len(content), parse(content, None))
 
 
-async def _keep_all(origins: OriginCluster, namespace: str, found: dict[Digest, Pushed]) -> None:
+async def _keep_all(
+    origins: OriginCluster, namespace: str, found: Mapping[Digest, Pushed]
+) -> dict[Digest, int]:
+    """Sizes in bytes, as origins tell them, of all that is needed."""
     references: dict[Digest, Descriptor] = {}
     for pushed in found.values():
         references.update((one.digest, one) for one in pushed.manifest.references)
@@ -88,3 +97,4 @@ async def _keep_all(origins: OriginCluster, namespace: str, found: dict[Digest, 
     # What may live elsewhere need not be here, and its absence need not be certain.
     with contextlib.suppress(Unavailable):
         await origins.keep(namespace, foreign)
+    return kept

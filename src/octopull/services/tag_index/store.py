@@ -9,8 +9,8 @@ nothing as long as it was only pushed here.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -20,11 +20,13 @@ from octopull.kernel.errors import NotFound
 from octopull.kernel.names import TagName
 from octopull.oci.manifests import Manifest
 from octopull.replication.moves import Move, admitted, along, seen
+from octopull.services.tag_index import usage
 from octopull.services.tag_index.book_questions import BookQuestions
 from octopull.services.tag_index.database import Database, Row
 from octopull.services.tag_index.deletions import Deletions
 from octopull.services.tag_index.holdings import Holdings
 from octopull.services.tag_index.left_uploads import LeftUploads
+from octopull.services.tag_index.quota_book import NOTHING, Counted, QuotaBook
 from octopull.services.tag_index.replicated import Replicated
 from octopull.services.tag_index.tag_moves import TagMoves
 from octopull.services.tag_index.tag_tasks import TagTasks
@@ -39,11 +41,15 @@ TOLD_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """A manifest's digest, its size in bytes, and what it says."""
+    """A manifest's digest, its size in bytes, and what it says.
+
+    ``sizes`` are of what it needs, in bytes, as far as they are known.
+    """
 
     digest: Digest
     size: int
     manifest: Manifest
+    sizes: Mapping[Digest, int] = field(default_factory=dict[Digest, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +79,13 @@ class TagStore(BookQuestions):
 
     ``lane_of`` names the backend that is told of a repository's changes; none if it is empty.
     ``remotes_of`` names the remotes that are. ``clock`` tells the seconds since the epoch.
+    ``counted`` are the quotas that what is pushed must fit into.
     """
 
     def __init__(
         self, path: Path, lane_of: Callable[[str], str] = nowhere,
         remotes_of: Callable[[str], Iterable[str]] = no_remotes,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.time, counted: Counted = NOTHING,
     ) -> None:  # fmt: skip
         self.database = Database(path)
         super().__init__(self.database)
@@ -89,6 +96,7 @@ class TagStore(BookQuestions):
         self.replicated = Replicated(self._db, self.moves)
         self.deletions = Deletions(self._db)
         self.holdings = Holdings(self._db)
+        self.quotas = QuotaBook(self._db, self.holdings, counted)
 
     def book(self) -> str:
         """Names this book, to origins and to followers of its deletions."""
@@ -97,11 +105,12 @@ class TagStore(BookQuestions):
     def take_over(self) -> None:
         """Go on with a book that another kept until now."""
         self._db.set_epoch()
+        self.quotas.forget()
         self.tasks.begin()
 
     def record(
         self, repository: str, pushed: Pushed, below: Sequence[Pushed], tags: Sequence[str] = (),
-        moved_at: float | None = None, operation: str = "",
+        moved_at: float | None = None, operation: str = "", *, exempt: bool = False,
     ) -> bool:  # fmt: skip
         """``pushed`` exists in ``repository``; ``below`` are the manifests it leads to.
 
@@ -109,7 +118,12 @@ class TagStore(BookQuestions):
         done before under the name ``operation`` is not done again.
 
         ``moved_at``: another cluster tells of it, where that was done then. False, and nothing
-        happens, if all ``tags`` were moved or deleted later.
+        happens, if all ``tags`` were moved or deleted later. ``exempt``: it counts for quotas,
+        whether or not there is room.
+
+        Raises:
+            Denied: a quota would be exceeded.
+
         """
         names = [TagName(repository, tag) for tag in tags]
         itself, now_s = str(pushed.digest), self._clock()
@@ -126,7 +140,7 @@ class TagStore(BookQuestions):
             self.tasks.add_for_remotes(repository, news)
             if names and not rows:
                 return False
-            self._record(repository, pushed, below)
+            self._record(repository, pushed, below, exempt=exempt)
             self._db.run_many(_PUT_TAG, rows)
             self.moves.stands(name for name, _ in moves)
             # A tag brings its manifest along; but one about to be forgotten must be looked at.
@@ -143,7 +157,13 @@ class TagStore(BookQuestions):
         """As ``record``, with one tag."""
         self.record(name.repository, pushed, below, [name.tag])
 
-    def _record(self, repository: str, pushed: Pushed, below: Sequence[Pushed]) -> None:
+    def _record(
+        self, repository: str, pushed: Pushed, below: Sequence[Pushed], *, exempt: bool
+    ) -> None:
+        every = pushed, *below
+        arriving = {digest: size for one in every for digest, size in one.sizes.items()}
+        arriving |= {one.digest: one.size for one in every}
+        self.quotas.admit(repository, arriving, exempt=exempt)
         manifest = pushed.manifest
         self._db.run(
             "INSERT OR IGNORE INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -152,7 +172,7 @@ class TagStore(BookQuestions):
             msgspec.json.encode(manifest.annotations).decode(),
         )  # fmt: skip
         reached = {pushed.digest: None}
-        for one in (pushed, *below):
+        for one in every:
             children = dict.fromkeys(reference.digest for reference in one.manifest.references)
             reached.update(children)
             rows: list[Row] = [(str(child), str(one.digest)) for child in children]
@@ -232,20 +252,30 @@ class TagStore(BookQuestions):
         return [*tags, str(digest)]
 
     def blob_pushed(
-        self, repository: str, digest: Digest, *, held: bool, operation: str = ""
-    ) -> None:
-        """The blob exists in ``repository``, even if it was deleted there before.
+        self, repository: str, digest: Digest, size: int | None = None, *,
+        held: bool, exempt: bool = False, operation: str = "",
+    ) -> None:  # fmt: skip
+        """A blob of ``size`` bytes, if that is known, exists in ``repository``, even if deleted before.
 
-        ``held``: it is to be remembered that it was pushed just there. ``operation``: as for
-        ``record``, if it changes anything; mostly nothing is written.
+        It is remembered that it was pushed just there if it is ``held``, or if a quota counts it.
+        ``exempt``: as for ``record``; ``operation``, too, if it changes anything: mostly nothing
+        is written.
+
+        Raises:
+            Denied: a quota would be exceeded.
+
         """
+        held = held or self.quotas.limits(repository)
+        arriving = {} if size is None else {digest: size}
         news = held and not self.holdings.was_pushed(repository, digest)
-        if not news and not self.deletions.has(repository, digest):
+        counts = news or self.quotas.differ(repository, arriving)
+        if not counts and not self.deletions.has(repository, digest):
             return
         with self._db.transaction():
             if self._db.repeated(operation):
                 return
             if held:
+                self.quotas.admit(repository, arriving, exempt=exempt)
                 self.holdings.pushed(repository, digest)
             self.deletions.restore(repository, [digest])
 
@@ -291,7 +321,8 @@ class TagStore(BookQuestions):
         with self._db.transaction():
             if not self._yields(name, store, counts):
                 return False
-            self._record(name.repository, pushed, below)
+            # The store's word counts: whoever pushed there was not asked for room here.
+            self._record(name.repository, pushed, below, exempt=True)
             at = seen(self.moves.of(name), pushed.digest, self._clock())
             self._db.run(_PUT_TAG, *_key(name), str(pushed.digest), at, store)
             self.moves.stands([name])
@@ -343,6 +374,7 @@ class TagStore(BookQuestions):
             rows: list[Row] = [(str(digest),) for digest in self.unreferenced(digests)]
             self._db.run_many("DELETE FROM edges WHERE manifest = ?", rows)
             self.holdings.collected(digests)
+            usage.collected(self._db, digests)
         self.deletions.prune()
 
     def close(self) -> None:
