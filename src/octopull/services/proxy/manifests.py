@@ -48,7 +48,8 @@ class ManifestsApi:
         try:
             found = await self._resolve(repository, reference)
             digest = found.digest
-            if unchanged(request, digest):
+            demanded = self._demanded(request, repository, reference)
+            if unchanged(request, digest) and not demanded:
                 await self._origins.stat(repository, digest)
                 return not_modified(digest)
             content = await self._origins.read(repository, digest, MANIFEST_BYTES_MAX)
@@ -56,6 +57,8 @@ class ManifestsApi:
         except (NotFound, TooLarge, InvalidManifest, Unsupported) as fault:
             raise targets.no_manifest() from fault
         if self._private is not None:
+            if demanded:
+                await self._private.signed.check_manifest(repository, digest, content, manifest)
             self._private.learn(repository, digest, manifest)
         headers = {
             **about(digest),
@@ -104,6 +107,17 @@ class ManifestsApi:
             raise targets.no_manifest() from fault
         kept = {} if done else {KEPT_HEADER: "true"}
         return web.Response(status=202, headers={**VERSION_HEADER, **kept})
+
+    def _demanded(self, request: web.Request, repository: str, reference: Digest | str) -> bool:
+        """Whether what is asked for must be signed.
+
+        HEAD tells that something is there, not what. Who may push reads manifests by digest:
+        whoever signs an image has to.
+        """
+        private = self._private
+        if private is None or request.method == "HEAD" or not private.signed.demanded(repository):
+            return False
+        return not (isinstance(reference, Digest) and private.may_sign(request, repository))
 
     async def _resolve(self, repository: str, reference: Digest | str) -> Resolution:
         if isinstance(reference, str):

@@ -11,7 +11,14 @@ from aiohttp import web
 from octopull.clients.origin import OriginCluster
 from octopull.kernel import names
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Fault, InvalidDigest, InvalidName, InvalidRange, NotFound
+from octopull.kernel.errors import (
+    Denied,
+    Fault,
+    InvalidDigest,
+    InvalidName,
+    InvalidRange,
+    NotFound,
+)  # fmt: skip
 from octopull.oci.errors import OciCode, exact
 from octopull.oci.ranges import parse_content_range
 from octopull.registry.access.private import Private
@@ -86,6 +93,10 @@ class UploadsApi:
         if not self._private.may(request, Action.PULL, source):
             return False
         await self._private.check(request, source, digest)
+        try:
+            await self._private.signed.check_blob(source, digest)
+        except Denied:
+            return False
         return True
 
     async def _commit(self, repository: str, token: str, digest: Digest) -> None:
