@@ -118,7 +118,9 @@ async def test_an_image_is_refused_until_it_is_signed_and_then_all_of_it_is_serv
         for path in paths(image, repository)[2:]:
             assert "is of no image that is signed by a key" in await refusal(people, at, path)
         for path in paths(image, repository):
-            assert (await people("bob", at)("HEAD", path)).status == 200, "it is there"
+            # Pushes ask by HEAD what blobs are there; who is told of a manifest may have it already.
+            told = await people("bob", at)("HEAD", path)
+            assert told.status == (403 if "/manifests/" in path else 200), path
         await OURS.sign(image, form).push(people("alice"), repository)
         # A layer first: another proxy or agent may have served the manifest.
         for path in reversed(paths(image, repository)):
@@ -148,6 +150,7 @@ async def test_why_a_signature_does_not_count_is_told(people: People, at: str) -
     digest, other = digest_of(image), digest_of(manifest(b"{}", b"not this one"))
     said, changed = signing.payload(digest), signing.payload(digest, identity={})
     refused = f"{REPOSITORY}@{digest} is not signed by any key that team/prod/** demands"
+    counted = _decisions(at, "refused")
     for signature, why in (
         (THEIRS.sign(image), ": its signature does not verify"),
         (signing.simple(digest, (changed, OURS.prove(said))), ": its signature does not verify"),
@@ -162,6 +165,7 @@ async def test_why_a_signature_does_not_count_is_told(people: People, at: str) -
             return await refusal(people, at, path) == refused + why
 
         await until(told, SOON_S)
+    assert _decisions(at, "refused") >= counted + 4
 
 
 @SIDES
@@ -231,6 +235,8 @@ async def test_who_may_push_reads_what_has_to_be_signed_by_its_digest_and_no_mor
     image = await push(people("alice"), REPOSITORY, *LAYERS)
     by_tag, by_digest, *blobs = paths(image)
     assert (await people("alice")("GET", by_digest)).body == image
+    for path in paths(image):
+        assert (await people("alice")("HEAD", path)).status == 200, path
     for path in (by_tag, *blobs):
         await refusal(people, "proxy", path, "alice")
     await refusal(people, "agent", by_digest, "alice")
@@ -284,6 +290,11 @@ async def test_what_is_demanded_changes_with_the_files_and_a_wrong_one_changes_n
     await until(refused, SOON_S)
     demand(folder)
     await pulled(people, at, path)
+
+
+def _decisions(service: str, outcome: str) -> float:
+    labels = {"service": service, "outcome": outcome}
+    return REGISTRY.get_sample_value("octopull_signature_decisions_total", labels) or 0
 
 
 async def _wrong() -> bool:
@@ -351,6 +362,7 @@ class TestByTokens:
             asking = people.showing(await bearer(who, f"{REPOSITORY}:pull"))
             by_tag, by_digest, *blobs = paths(image)
             assert (await asking("GET", by_digest)).status == status
+            assert (await asking("HEAD", by_tag)).status == status
             for path in (by_tag, *blobs):
                 assert (await asking("GET", path)).status == 403
             assert (await asking("POST", f"/v2/{REPOSITORY}/blobs/uploads/")).status == 401

@@ -35,6 +35,11 @@ class Signatures:
     statements: tuple[Statement, ...] = ()
     unreadable: int = 0
 
+    @property
+    def count(self) -> int:
+        """How many were looked at."""
+        return len(self.statements) + self.unreadable
+
     def with_more(self, more: "Signatures") -> "Signatures":
         """These and others."""
         return Signatures(self.statements + more.statements, self.unreadable + more.unreadable)

@@ -15,7 +15,7 @@ from octopull.registry.access.verdicts import About
 from octopull.security.signatures import Demands, Signatures
 
 SIGNATURES_MAX = 32
-"""Looked at of one image, and of the referrers of one kind; more don't count."""
+"""Looked at of one image in each form; more don't count."""
 
 FETCH_S = 10.0
 """All of them together: each is a small blob of this cluster."""
@@ -55,14 +55,16 @@ class FetchedSignatures:
     async def _refusal(self, about: About, demands: Demands) -> str | None:
         found, told = Signatures(), demands.refusal(about.digest, Signatures(), str(about))
         for kind in (None, *ARTIFACT_TYPES):
+            here = Signatures()
             for digest in await self._manifests(about, kind):
-                room = SIGNATURES_MAX - len(found.statements) - found.unreadable
-                if room <= 0:
-                    return told
-                found = found.with_more(await self._of(about.repository, digest, room))
+                room = SIGNATURES_MAX - here.count
+                if room > 0:
+                    here = here.with_more(await self._of(about.repository, digest, room))
+            if here.count:
+                found = found.with_more(here)
                 told = await asyncio.to_thread(demands.refusal, about.digest, found, str(about))
-                if told is None:
-                    return None
+            if told is None:
+                break
         return told
 
     async def _manifests(self, about: About, kind: str | None) -> list[Digest]:

@@ -52,7 +52,8 @@ class RegistryApi:
         try:
             found = await self._resolve(repository, reference)
             digest = found.digest
-            demanded = self._demanded(request, repository)
+            private = self._private
+            demanded = private is not None and private.signed.demanded(repository)
             if unchanged(request, digest) and not demanded:
                 await self._blobs.size(repository, digest)
                 return not_modified(digest)
@@ -60,10 +61,10 @@ class RegistryApi:
             manifest = parse(content, None)
         except (NotFound, TooLarge, InvalidManifest, Unsupported) as fault:
             raise targets.no_manifest() from fault
-        if self._private is not None:
+        if private is not None:
             if demanded:
-                await self._private.signed.check_manifest(repository, digest, content, manifest)
-            self._private.learn(repository, digest, manifest)
+                await private.signed.check_manifest(repository, digest, content, manifest)
+            private.learn(repository, digest, manifest)
         self._blobs.expect(repository, [one.digest for one in manifest.references])
         headers = {
             **about(digest),
@@ -95,14 +96,6 @@ class RegistryApi:
                 return await send_blob(request, source, headers)
         except NotFound as fault:
             raise targets.no_blob() from fault
-
-    def _demanded(self, request: web.Request, repository: str) -> bool:
-        """Whether what is asked for must be signed; HEAD tells that it is there, not what it is."""
-        return (
-            self._private is not None
-            and request.method != "HEAD"
-            and self._private.signed.demanded(repository)
-        )
 
     async def refuse(self, request: web.Request) -> web.Response:
         """Agents only serve pulls."""

@@ -111,13 +111,15 @@ class ManifestsApi:
     def _demanded(self, request: web.Request, repository: str, reference: Digest | str) -> bool:
         """Whether what is asked for must be signed.
 
-        HEAD tells that something is there, not what. Who may push reads manifests by digest:
-        whoever signs an image has to.
+        Who may push is told what is there, and reads manifests by digest: whoever signs an image
+        has to. Others are not told by HEAD, either: a client that has the image already, from
+        elsewhere, would run it by this name.
         """
         private = self._private
-        if private is None or request.method == "HEAD" or not private.signed.demanded(repository):
+        if private is None or not private.signed.demanded(repository):
             return False
-        return not (isinstance(reference, Digest) and private.may_sign(request, repository))
+        looks = request.method == "HEAD" or isinstance(reference, Digest)
+        return not (looks and private.may_sign(request, repository))
 
     async def _resolve(self, repository: str, reference: Digest | str) -> Resolution:
         if isinstance(reference, str):
