@@ -1,6 +1,9 @@
 """Stock clients where signatures are demanded: what is not signed is not pulled, and they say why."""
 
 import asyncio
+import base64
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
+from cryptography.hazmat.primitives import serialization
 
 from oci_image import Image, Layer, build
 from registry_clients import ClientFailed, Containerd, Docker, Podman, Skopeo, run
@@ -107,6 +111,45 @@ def test_a_client_says_why_it_can_not_pull_and_pulls_once_it_is_signed(
     for form in FORMS:
         site.sign(f"team/{name}", form)
     _soon(lambda: pull(f"{registry}/team/{name}:v1"))
+
+
+OLD = ("--use-signing-config=false", "--new-bundle-format=false", "--tlog-upload=false")
+WORDS: dict[str, tuple[str, ...]] = {
+    "tag": OLD,
+    "referrer": (*OLD, "--registry-referrers-mode=oci-1-1"),
+    "bundle": ("--signing-config", "offline.json"),
+}
+"""How ``cosign sign`` (version 3) is told to write each form, and to ask no log."""
+
+
+@pytest.mark.skipif(shutil.which("cosign") is None, reason="cosign is not installed")
+@pytest.mark.parametrize("form", FORMS)
+def test_what_cosign_signs_is_pulled_and_cosign_verifies_it_through_the_agent(
+    clients: Clients, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    auth = {one: {"auth": base64.b64encode(pair("alice").encode()).decode()}
+            for one in (site.proxy, site.agent)}  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps({"auths": auth}))
+    private = SIGNER.private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (tmp_path / "key.pem").write_bytes(private)
+    (tmp_path / "cosign.pub").write_bytes(SIGNER.public)
+    for name, value in (("DOCKER_CONFIG", str(tmp_path)), ("COSIGN_PASSWORD", ""),
+                        ("COSIGN_EXPERIMENTAL", "1")):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    (tmp_path / "offline.json").write_text(run("cosign", "signing-config", "create"))
+    run("cosign", "import-key-pair", "--key", "key.pem", "-o", "cosign", "--yes")
+    repository = f"team/cosign-{form}"
+    site.push(repository)
+    name = f"{repository}@{site.image.digest}"
+    run("cosign", "sign", "--key", "cosign.key", *WORDS[form], "--yes", "--allow-http-registry",
+        f"{site.proxy}/{name}")  # fmt: skip
+    _soon(lambda: puller(clients, "skopeo", tmp_path, site.agent)(f"{site.agent}/{name}"))
+    look = ("--experimental-oci11",) if form == "referrer" else ()
+    run("cosign", "verify", "--key", "cosign.pub", "--insecure-ignore-tlog", *look,
+        "--allow-http-registry", f"{site.agent}/{name}")  # fmt: skip
 
 
 def _soon(pull: Callable[[], object]) -> None:

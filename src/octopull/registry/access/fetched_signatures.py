@@ -7,7 +7,7 @@ import msgspec
 
 from octopull.clients.tag_index import TagIndex
 from octopull.kernel.digest import Digest
-from octopull.kernel.errors import Misuse, NotFound, Unavailable
+from octopull.kernel.errors import Misuse, NotFound
 from octopull.kernel.names import TagName
 from octopull.oci import signatures
 from octopull.oci.signatures import ARTIFACT_TYPES, MANIFEST_BYTES_MAX, PAYLOAD_BYTES_MAX
@@ -16,9 +16,6 @@ from octopull.security.signatures import Demands, Signatures
 
 SIGNATURES_MAX = 32
 """Looked at of one image in each form; more don't count."""
-
-FETCH_S = 10.0
-"""All of them together: each is a small blob of this cluster."""
 
 Read = Callable[[str, Digest, int], Awaitable[bytes]]
 """A blob of a repository, up to so many bytes.
@@ -46,13 +43,6 @@ class FetchedSignatures:
             Unavailable: its signatures can't be had now.
 
         """
-        try:
-            async with asyncio.timeout(FETCH_S):
-                return await self._refusal(about, demands)
-        except TimeoutError as error:
-            raise Unavailable("signatures can't be had in time", most_s=FETCH_S) from error
-
-    async def _refusal(self, about: About, demands: Demands) -> str | None:
         found, told = Signatures(), demands.refusal(about.digest, Signatures(), str(about))
         for kind in (None, *ARTIFACT_TYPES):
             here = Signatures()

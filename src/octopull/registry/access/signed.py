@@ -1,5 +1,6 @@
 """Where signatures are demanded, only what they cover is served (docs/access.md, "Signed images")."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from octopull.registry.access.verdicts import About, As, Verdicts
 from octopull.security.signatures import Demands
 
 log = logs.get("access")
+DECIDE_S = 30.0
+"""All that is asked and read for one pull: small blobs, of an upstream at worst."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Signed:
             self._count("signed")
             return
         try:
-            told = await self._refusal(about, under, kind)
+            told = await self._in_time(about, under, kind)
         except Unavailable as fault:
             if not under.verdicts.counted(about, kind):
                 self._count("unknown")
@@ -103,6 +106,13 @@ class Signed:
             log.info("signature.refused", image=str(about), reason=told)
             raise Denied(told)
         self._count("signed")
+
+    async def _in_time(self, about: About, under: _Under, kind: As) -> str | None:
+        try:
+            async with asyncio.timeout(DECIDE_S):
+                return await self._refusal(about, under, kind)
+        except TimeoutError as error:
+            raise Unavailable("signatures can't be had in time", most_s=DECIDE_S) from error
 
     async def _refusal(self, about: About, under: _Under, kind: As) -> str | None:
         """Why it may not be pulled as ``kind``; None if it may, which is remembered."""
