@@ -34,7 +34,7 @@ from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault
 from octopull.kernel.names import TagName
 from octopull.kernel.peers import Peer, PeerKind
-from octopull.oci import challenges, image_names, manifests, notifications
+from octopull.oci import challenges, image_names, manifests, notifications, signatures
 from octopull.oci.listing import Page
 from octopull.oci.ranges import parse_content_range, parse_range
 from octopull.placement import labels
@@ -50,6 +50,7 @@ from octopull.security import (
     scopes,
     signed_tokens,
     static_tokens,
+    verifying,
 )  # fmt: skip
 from octopull.security.globs import Glob
 from octopull.security.key_sets import KeySet
@@ -61,6 +62,8 @@ from octopull.services.tracker.api import read_announce
 from octopull.swarm.codec import Decoder, encode
 from octopull.swarm.messages import Handshake, Haves, Message, PieceHead, Request
 from octopull.transport.bandwidth_api import read_change
+from support.signing import FORMS
+from support.signing import Signer as SignsImages
 
 Parse = Callable[[bytes], object]
 FRAME_BYTES_MAX = 4096
@@ -237,6 +240,7 @@ QUOTAS = b"quotas: [{name: team, repositories: ['team/**'], bytes: 5}]"
 POLICY = b"""
 groups: {g: ["user:a"]}
 rules: [{who: [known, "group:g"], repositories: ["a/**"], actions: [pull], effect: deny}]
+signatures: []
 """
 TOKENS = b"tokens: [{name: ci, sha256: '" + b"0" * 64 + b"', groups: [g], expires: '2099-01-01'}]"
 SIGNER = issuing.parse(
@@ -253,6 +257,16 @@ PEM = SIGNER.public.public.public_bytes(
 )
 SERVICE = TokenServiceSettings(key="key", lifetime_s=3600)
 TOKEN = SIGNER.token(SERVICE, "a", (Scope("repository", "a", ("pull",)),), time.time())
+
+SIGNED = [SignsImages().sign(json(MANIFEST), form) for form in FORMS]
+
+
+def _signature(data: bytes) -> None:
+    """A payload, or a bundle."""
+    signatures.is_document(data)
+    kind = signatures.BUNDLE if b"dsseEnvelope" in data else signatures.PAYLOAD
+    signatures.statement(signatures.Part(kind, DIGEST, len(data), "AAAA"), data)
+
 
 TARGETS: dict[str, Target] = {
     "peer frames": Target(_frames, (b"".join(map(encode, SAID)), *map(encode, SAID))),
@@ -324,6 +338,9 @@ TARGETS: dict[str, Target] = {
     "grants": Target(_grants, (json([{"type": "repository", "name": "a", "actions": ["pull"]}]),)),
     "signed token": Target(text(_signed), (TOKEN.encode(),)),
     "keys": Target(key_sets.parse, (JWKS, PEM)),
+    "signatures": Target(signatures.parts, tuple(one.manifest for one in SIGNED)),
+    "signature": Target(_signature, tuple({one.blobs[1] for one in SIGNED})),
+    "key of signatures": Target(lambda data: verifying.parse(data, "key"), (PEM,)),
     "digests held": Target(_json_reader(Asked), (json(Asked(manifests=[str(DIGEST)])),)),
     "mirror settings": Target(text(toml.parse), (b'[host."http://127.0.0.1:5000"]\nx = ["a"]',)),
     "agent's address": Target(text(Agent.parse), (b"https://127.0.0.1:5000", b"[::1]:80")),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import yaml
 
 from octopull.cli.cluster import Ports, running
 from octopull.config.access import AccessSettings
@@ -12,6 +13,7 @@ from octopull.config.upstreams import UpstreamSettings
 from support import access
 from support.access import People, push
 from support.registry import Registry, digest_of, manifest
+from support.signing import Signer
 from support.upstream import Front, front
 from support.waiting import until
 
@@ -102,3 +104,31 @@ async def test_a_pulled_image_is_served_on_while_the_upstream_is_away(
     upstream.down = True
     assert (await carol("GET", blob)).status == 200
     assert (await people("bob", "proxy")("GET", blob)).status == 200
+
+
+@pytest.mark.parametrize("at", ["proxy", "agent"])
+async def test_an_upstreams_image_counts_as_signed_by_the_tag_for_its_signature(
+    people: People, upstream: Front, session: aiohttp.ClientSession, tmp_path: Path, at: str
+) -> None:
+    signer, folder = Signer(), tmp_path / "access"
+    (folder / "ours.pub").write_bytes(signer.public)
+    demand = {"repositories": ["docker.io/**"], "keys": ["ours.pub"]}
+    (folder / "policy.yaml").write_text(yaml.safe_dump({"rules": RULES, "signatures": [demand]}))
+    carol, app = people("carol", at), "/v2/docker.io/library/app"
+
+    async def refused() -> bool:
+        return (await carol("GET", f"{app}/manifests/v1")).status == 403
+
+    await until(refused, 10)
+    assert (await carol("GET", f"{app}/blobs/{digest_of(LAYER)}")).status == 403
+    home = Registry(session, upstream.url.removeprefix("http://"))
+    signature = signer.sign(IMAGE)
+    await signature.push(home, "library/app")
+
+    async def served() -> bool:
+        return (await carol("GET", f"{app}/manifests/v1")).status == 200
+
+    await until(served, 10)
+    assert (await carol("GET", f"{app}/manifests/{signature.tag}")).body == signature.manifest
+    for blob in (LAYER, *signature.blobs):
+        assert (await carol("GET", f"{app}/blobs/{digest_of(blob)}")).body == blob

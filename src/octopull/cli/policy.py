@@ -9,6 +9,7 @@ from octopull.kernel import names
 from octopull.kernel.errors import Fault, Misuse
 from octopull.registry.access import access
 from octopull.security.callers import Caller
+from octopull.security.followed import Beside
 from octopull.security.policy import EVERYTHING, Action, Policy
 
 EPILOG = """\b
@@ -63,6 +64,10 @@ def check(
     click.echo(f"  {user} {action} {repository}; groups: {of}")
     if not decision.allowed:
         raise SystemExit(1)
+    if Action(action) is Action.PULL:
+        for demand in found.signatures.of(repository).demands:
+            keys = " or ".join(key.name for key in demand.keys)
+            click.echo(f"  only what is signed: {demand} demands it, by {keys}")
 
 
 def _claims(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -82,7 +87,7 @@ def _policy(rules: Path | None, config: Path | None) -> Policy:
         assert config is not None
         rules = _named(config)
     try:
-        return access.policy(rules.read_bytes())
+        return access.policy(rules.read_bytes(), Beside(str(rules)).read)
     except OSError as error:
         raise Misuse(f"{rules}: {error.strerror}") from error
     except Fault as fault:

@@ -215,6 +215,20 @@ class TagIndex:
             found.update(await self._held(repository, asked))
         return found
 
+    async def signed_above(
+        self, repository: str, digest: Digest, *, as_manifest: bool
+    ) -> list[Digest]:
+        """Manifests in ``repository`` that are or lead to ``digest``, and may be signed there.
+
+        ``as_manifest``: only indexes lead to what is wanted as one.
+        """
+        path = _content(repository, "signed-above", digest)
+        found = await self._get(path, {"as_manifest": int(as_manifest)}, list[str])
+        try:
+            return [Digest.parse(one) for one in found]
+        except InvalidDigest as error:
+            raise Corrupt("a tag index answered something else") from error
+
     async def _held(self, repository: str, asked: Asked) -> Sequence[Digest]:
         async def ask(host: str) -> list[str]:
             url = f"http://{host}/repositories/{quote(repository)}/held"

@@ -105,6 +105,11 @@ ACCESS_DECISIONS = Counter(
     "octopull_access_decisions_total", "Requests allowed, denied, or asked who they are from.",
     ["service", "action", "outcome"],
 )  # fmt: skip
+SIGNATURE_DECISIONS = Counter(
+    "octopull_signature_decisions_total",
+    "Pulls of what has to be signed: signed, refused, or unknown as nobody could tell.",
+    ["service", "outcome"],
+)
 LOGINS = Counter(
     "octopull_logins_total", "What requests showed to prove who they are from.",
     ["service", "kind", "outcome"],

@@ -11,9 +11,10 @@ from typing import TypeVar
 
 from octopull.config.policy import Effect, PolicyRuleSettings, PolicySettings
 from octopull.kernel.errors import Misuse
-from octopull.security import callers
+from octopull.security import callers, signatures
 from octopull.security.callers import Caller, Who
 from octopull.security.globs import Glob
+from octopull.security.signatures import ReadFile, no_files
 
 T = TypeVar("T")
 
@@ -68,20 +69,22 @@ class Decision:
 
 
 class Policy:
-    """The rules of one file.
+    """The rules of one file; ``read`` gets the keys that it names.
 
     Raises:
         Misuse: they can't be understood; every mistake is told at once.
 
     """
 
-    def __init__(self, settings: PolicySettings) -> None:
+    def __init__(self, settings: PolicySettings, read: ReadFile = no_files) -> None:
         mistakes: list[str] = []
         self._groups = {
             name: _whos(f"groups.{name}", members, mistakes)
             for name, members in settings.groups.items()
         }
         self._rules = [_rule(number, one, mistakes) for number, one in enumerate(settings.rules, 1)]
+        self.signatures = signatures.parse(settings.signatures, read, mistakes)
+        """What must be signed to be pulled, whoever pulls it."""
         if mistakes:
             raise Misuse("\n".join(["the rules of access are not usable:", *mistakes]))
 

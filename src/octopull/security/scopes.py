@@ -24,6 +24,9 @@ REPOSITORY = "repository"
 REGISTRY = "registry"
 CATALOG = "catalog"
 ANY = "*"
+SIGN = "sign"
+"""Of a repository where signatures are demanded: to read manifests that have none yet. Tokens to
+pull say so for who may push, since what signs an image asks for no other to read it."""
 
 
 @dataclass(frozen=True, slots=True)

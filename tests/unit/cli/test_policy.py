@@ -7,6 +7,7 @@ import yaml
 from click.testing import CliRunner
 
 from octopull.cli.policy import policy
+from support.signing import Signer
 
 RULES = {
     "groups": {"builders": ["certificate:*.build.internal"]},
@@ -63,3 +64,22 @@ def test_rules_that_are_wrong_are_told_with_their_file(rules: Path) -> None:
     rules.write_text("rules: [{who: [alice], repositories: [a], actions: [pull]}]")
     done = CliRunner().invoke(policy, ["check", "a", "pull", "a", "--policy", str(rules)])
     assert str(done.exception).startswith(f"{rules}: the rules of access are not usable:\nrule 1:")
+
+
+def test_a_pull_that_demands_a_signature_is_told_with_its_keys(rules: Path, tmp_path: Path) -> None:
+    for name in ("cosign.pub", "old.pub"):
+        (tmp_path / name).write_bytes(Signer().public)
+    demand = {"repositories": ["prod/**"], "keys": ["cosign.pub", "old.pub"]}
+    rules.write_text(yaml.safe_dump({**RULES, "signatures": [demand]}))
+
+    def told(action: str, repository: str) -> str:
+        words = ["check", "alice", action, repository, "--group", "staff", "--policy", str(rules)]
+        return CliRunner().invoke(policy, words).output
+
+    line = "  only what is signed: prod/** demands it, by cosign.pub or old.pub\n"
+    assert told("pull", "prod/app").endswith(line)
+    for action, repository in (("pull", "team/app"), ("push", "prod/app")):
+        assert line not in told(action, repository)
+    (tmp_path / "old.pub").unlink()
+    words = ["check", "alice", "pull", "prod/app", "--policy", str(rules)]
+    assert "signatures 1: old.pub: No such file" in str(CliRunner().invoke(policy, words).exception)

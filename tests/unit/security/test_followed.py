@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from octopull.kernel.errors import Misuse
-from octopull.security.followed import FollowedFile
+from octopull.security.followed import Beside, FollowedFile
 
 
 def parse(content: bytes) -> int:
@@ -56,3 +56,33 @@ def test_a_file_that_is_wrong_from_the_start_is_refused(
         path.write_text(content)
     with pytest.raises(Misuse, match=str(path)):
         FollowedFile(str(path), "number", parse)
+
+
+async def test_what_a_file_names_is_followed_even_if_it_was_not_there(tmp_path: Path) -> None:
+    path, key, other = (tmp_path / name for name in ("file", "key", "other"))
+    beside = Beside(str(path))
+
+    def with_keys(content: bytes) -> list[int]:
+        return [parse(beside.read(name)) for name in content.decode().split()]
+
+    async def looked() -> list[int]:
+        await followed.look()
+        await followed.look()
+        return followed.now
+
+    path.write_text("key")
+    key.write_text("1")
+    followed = FollowedFile(str(path), "number", with_keys, beside)
+    assert followed.now == [1]
+    key.write_text("22")
+    assert await looked() == [22]
+    path.write_text("key other")
+    assert await looked() == [22], "one is not there"
+    assert refused() == 1
+    other.write_text("3")
+    assert await looked() == [22, 3]
+    key.unlink()
+    assert await looked() == [22, 3]
+    key.write_text("1")
+    assert await looked() == [1, 3]
+    assert refused() == 0

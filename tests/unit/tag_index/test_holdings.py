@@ -1,6 +1,7 @@
 """What repositories hold: what was pushed there, and what their manifests need; nothing by name alone."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -9,6 +10,7 @@ import pytest
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import NotFound
 from octopull.kernel.names import TagName
+from octopull.oci import signatures
 from octopull.oci.manifests import Descriptor, Manifest, MediaType
 from octopull.runtime.tasks import Tasks
 from octopull.services.tag_index.listings import Listings
@@ -139,3 +141,45 @@ async def test_a_source_is_asked_once_and_what_was_deleted_here_is_not_held_by_i
     store.deletions.add("a", digest("m"))
     assert await repositories.held("a", [digest("m")], [digest("x")]) == [digest("x")]
     assert await repositories.held("b", [digest("m")], []) == [digest("m")]
+
+
+def above(store: TagStore, name: str, *, as_manifest: bool = False, of: str = "a") -> set[Digest]:
+    return set(store.holdings.signed_above(of, digest(name), as_manifest=as_manifest))
+
+
+def signs(image: str, kind: str = signatures.BUNDLE) -> Pushed:
+    """A referrer of ``image``."""
+    manifest = made(IMAGE, f"{kind} of {image}", f"bundle of {image}").manifest
+    signature = replace(manifest, subject=digest(image), artifact_type=kind)
+    return Pushed(digest(f"{kind} of {image}"), 9, signature)
+
+
+def test_what_may_be_signed_is_told_for_each_digest_that_it_leads_to(store: TagStore) -> None:
+    image, index = made(IMAGE, "m", "x", foreign="f"), made(INDEX, "i", "m")
+    store.record("a", image, [])
+    store.record("a", index, [image])
+    for name in ("m", "i", "x"):
+        assert above(store, name) == set(), "nothing is signed"
+    store.record("a", signs("m", "application/sbom"), [])
+    assert above(store, "x") == set(), "what refers to it signs nothing"
+    store.record("a", signs("i"), [])
+    for name in ("i", "m", "x"):
+        assert above(store, name) == {digest("i")}
+        assert above(store, name, of="b") == set()
+    assert above(store, "f") == set(), "who names a foreign layer has not got it"
+    assert above(store, "m", as_manifest=True) == {digest("i")}
+    assert above(store, "x", as_manifest=True) == set(), "no layer is a manifest"
+    store.record("a", made(IMAGE, "s", "payload"), [], [str(signatures.tag_of(digest("m")))])
+    assert above(store, "x") == {digest("i"), digest("m")}
+    assert above(store, "m", as_manifest=True) == {digest("i"), digest("m")}
+    assert above(store, "payload") == {digest("s")}, "a signature has parts, too"
+    assert above(store, "bundle of i") == {signs("i").digest}
+
+
+def test_a_manifest_that_is_a_layer_is_none(store: TagStore) -> None:
+    store.record("a", made(IMAGE, "m", "x"), [])
+    store.record("a", made(IMAGE, "wrapping", "m"), [])
+    store.record("a", signs("wrapping"), [])
+    assert above(store, "m", as_manifest=True) == set()
+    assert above(store, "m") == {digest("wrapping")}
+    assert above(store, "x") == set()

@@ -17,10 +17,11 @@ from octopull.registry.access.rights import Need
 from octopull.runtime.tasks import Tasks
 from octopull.security import htpasswd, issuing, key_sets, signed_tokens, static_tokens
 from octopull.security.callers import Caller
-from octopull.security.followed import FollowedFile, Following
+from octopull.security.followed import Beside, FollowedFile, Following
 from octopull.security.key_sets import KeySet
 from octopull.security.passwords import Passwords
 from octopull.security.policy import Decision, Policy, sentence
+from octopull.security.signatures import ReadFile, no_files
 from octopull.security.signed_tokens import Demands
 from octopull.security.static_tokens import StaticTokens
 
@@ -40,7 +41,10 @@ class Files:
     def __init__(self, settings: AccessSettings) -> None:
         service = settings.token_service
         self.all: list[Following] = []
-        self.policy = self._opened(settings.policy, "policy", policy)
+        beside = Beside(settings.policy)
+        self.policy = self._opened(
+            settings.policy, "policy", partial(policy, read=beside.read), beside
+        )
         self.users = self._opened(settings.htpasswd, "htpasswd", htpasswd.parse)
         self.tokens = self._opened(settings.tokens, "tokens", static_tokens.parse)
         self.signer = self._opened(service.key if service else "", "key", issuing.parse)
@@ -50,10 +54,12 @@ class Files:
             for one in settings.issuers
         }
 
-    def _opened(self, path: str, what: str, parse: Callable[[bytes], T]) -> FollowedFile[T] | None:
+    def _opened(
+        self, path: str, what: str, parse: Callable[[bytes], T], beside: Beside | None = None
+    ) -> FollowedFile[T] | None:
         if not path:
             return None
-        found = FollowedFile(path, what, parse)
+        found = FollowedFile(path, what, parse, beside)
         self.all.append(found)
         return found
 
@@ -141,8 +147,8 @@ def _issuer(
     return Signer(Demands.of(settings), keys, caller)
 
 
-def policy(content: bytes) -> Policy:
-    """The rules of a YAML file.
+def policy(content: bytes, read: ReadFile = no_files) -> Policy:
+    """The rules of a YAML file, whose keys ``read`` gets.
 
     Raises:
         Misuse: every mistake at once.
@@ -154,7 +160,7 @@ def policy(content: bytes) -> Policy:
         document = load.parse(content.decode(), "no rules")
     except UnicodeDecodeError as error:
         raise Misuse("no text in UTF-8") from error
-    return Policy(load.load(PolicySettings, SECTION, {SECTION: document}, {}))
+    return Policy(load.load(PolicySettings, SECTION, {SECTION: document}, {}), read)
 
 
 def check_installed(settings: AccessSettings) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from aiohttp import web
 
@@ -11,24 +12,37 @@ from octopull.http.client import Http
 from octopull.kernel.digest import Digest
 from octopull.oci.manifests import INDEXES, Manifest, missing
 from octopull.registry.access.access import opened
-from octopull.registry.access.door import Door
+from octopull.registry.access.door import Door, caller_of
+from octopull.registry.access.fetched_signatures import Read
+from octopull.registry.access.signed import Signed
 from octopull.registry.access.token_service import TokenService
 from octopull.registry.held import Held
 from octopull.runtime.tasks import Tasks
 from octopull.security.policy import Action
+from octopull.security.scopes import REPOSITORY, SIGN
+from octopull.security.signatures import Demands
 
 
 class Private:
     """What handlers ask once the door let a request in; where access is not set there is none."""
 
-    def __init__(self, door: Door, tags: TagIndex) -> None:
+    def __init__(self, door: Door, tags: TagIndex, read: Read, service: str) -> None:
         self._door = door
         self._tags = tags
         self._held = Held(tags, door.access.settings.held_s)
+        hold_s = door.access.settings.held_s
+        self.signed = Signed(partial(_demands, door), tags, read, hold_s, service)
 
     def may(self, request: web.Request, action: Action, repository: str) -> bool:
         """Whether the caller may do something beside what the request is about."""
         return self._door.may(request, action, repository)
+
+    def may_sign(self, request: web.Request, repository: str) -> bool:
+        """Whether the caller may read what has to be signed and is not yet."""
+        grants = caller_of(request).grants or ()
+        return self.may(request, Action.PUSH, repository) or any(
+            one.allows(REPOSITORY, repository, SIGN) for one in grants
+        )
 
     async def check(self, request: web.Request, repository: str, digest: Digest) -> None:
         """Returns if the blob or manifest is of ``repository``, or the caller sees all.
@@ -67,11 +81,21 @@ class Private:
                 raise missing(digest)
 
 
+_UNDEMANDING = Demands()
+
+
+def _demands(door: Door) -> Demands:
+    policy = door.access.files.policy
+    return _UNDEMANDING if policy is None else policy.now.signatures
+
+
 @asynccontextmanager
 async def guarded(
-    app: web.Application, settings: AccessSettings | None, tags: TagIndex, service: str
+    app: web.Application, settings: AccessSettings | None, tags: TagIndex, read: Read, service: str
 ) -> AsyncIterator[Private | None]:
     """Put a door before all routes of ``app``; None without settings: then all is open.
+
+    ``read`` gets signatures, where they are demanded.
 
     Raises:
         Misuse: a file of access is wrong, or what reads it is not installed.
@@ -87,4 +111,4 @@ async def guarded(
         app.middlewares.append(door.middleware())
         if settings.token_service is not None and access.files.signer is not None:
             TokenService(access, settings.token_service, access.files.signer).add_to(app)
-        yield Private(door, tags)
+        yield Private(door, tags, read, service)

@@ -25,7 +25,7 @@ from octopull.security.callers import Caller
 from octopull.security.followed import FollowedFile
 from octopull.security.key_sets import KeySet
 from octopull.security.policy import EVERYTHING, Action
-from octopull.security.scopes import ANY, CATALOG, REGISTRY, REPOSITORY, Scope
+from octopull.security.scopes import ANY, CATALOG, REGISTRY, REPOSITORY, SIGN, Scope
 
 FORM = "application/x-www-form-urlencoded"
 FORM_BYTES_MAX = 64 * 1024
@@ -113,18 +113,21 @@ class TokenService:
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
-    async def _allowed(self, caller: Caller, wanted: Sequence[Scope]) -> list[Scope]:
-        """What of ``wanted`` the rules allow."""
+    async def _allowed(self, caller: Caller, asked: Sequence[Scope]) -> list[Scope]:
+        """What of ``asked`` the rules allow."""
         if self._access.files.policy is None:
             return []
         policy = self._access.files.policy.now
         groups, grants = policy.groups(caller), list[Scope]()
-        for scope in wanted:
+        for scope in asked:
             kind, about, actions = _meant(scope)
-            allowed = policy.allowed(caller, groups, actions.keys(), about)
-            grants.append(
-                Scope(kind, scope.name, tuple(actions[one] for one in actions if one in allowed))
-            )
+            signs = Action.PULL in actions and bool(policy.signatures.of(about))
+            wanted = {*actions, Action.PUSH} if signs else actions.keys()
+            allowed = policy.allowed(caller, groups, wanted, about)
+            granted = [actions[one] for one in actions if one in allowed]
+            if signs and Action.PUSH in allowed:
+                granted.append(SIGN)
+            grants.append(Scope(kind, scope.name, tuple(granted)))
             # Anybody may ask, of all rules: no longer at a time than any other request.
             await asyncio.sleep(0)
         return [one for one in grants if one.actions]

@@ -50,6 +50,8 @@ class Api:
         await self._deletions.check(namespace, digest)
         if self._private is not None:
             await self._private.check(request, namespace, digest)
+            if request.method != "HEAD":
+                await self._private.signed.check_blob(namespace, digest)
         if request.method == "HEAD":
             size = await self._blobs.size(namespace, digest)
             return web.Response(headers={**headers, "Content-Length": str(size)})

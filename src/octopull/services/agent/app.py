@@ -73,7 +73,7 @@ async def run(
 
         node = PeerNode(config.peer, peer_id(root), PeerKind.AGENT, blobs.find, introduce, tls)
         app = application("agent")
-        async with node, entered(app, config, tags, "agent") as (private, _):
+        async with node, entered(app, config, tags, blobs.read, "agent") as (private, _):
             blobs.attach(node)
             last_tags = LastTags(tags, config.stale_tags_s)
             deletions = Deletions(tags, blobs, config.deletions_s, root / "deletions.json")

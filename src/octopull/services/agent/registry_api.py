@@ -52,15 +52,19 @@ class RegistryApi:
         try:
             found = await self._resolve(repository, reference)
             digest = found.digest
-            if unchanged(request, digest):
+            private = self._private
+            demanded = private is not None and private.signed.demanded(repository)
+            if unchanged(request, digest) and not demanded:
                 await self._blobs.size(repository, digest)
                 return not_modified(digest)
             content = await self._blobs.read(repository, digest, MANIFEST_BYTES_MAX)
             manifest = parse(content, None)
         except (NotFound, TooLarge, InvalidManifest, Unsupported) as fault:
             raise targets.no_manifest() from fault
-        if self._private is not None:
-            self._private.learn(repository, digest, manifest)
+        if private is not None:
+            if demanded:
+                await private.signed.check_manifest(repository, digest, content, manifest)
+            private.learn(repository, digest, manifest)
         self._blobs.expect(repository, [one.digest for one in manifest.references])
         headers = {
             **about(digest),
@@ -78,6 +82,8 @@ class RegistryApi:
             await self._deletions.check(repository, digest)
             if self._private is not None:
                 await self._private.check(request, repository, digest)
+                if request.method != "HEAD":
+                    await self._private.signed.check_blob(repository, digest)
             if unchanged(request, digest):
                 await self._blobs.size(repository, digest)
                 return not_modified(digest)

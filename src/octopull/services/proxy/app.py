@@ -63,7 +63,7 @@ async def run(
         checks = [origins.ready, tags.ready]
         trackers = directory.members("trackers", config.trackers)
         await directory.follow(tasks)
-        async with entered(app, config, tags, "proxy") as (private, limits):
+        async with entered(app, config, tags, origins.read, "proxy") as (private, limits):
             _add_routes(app, origins, tags, config, private, limits)
             preheats = PreheatClient(http.to(Role.TRACKER), trackers)
             PrefetchApi(Prefetcher(origins, tags), preheats, upstreams).add_to(app, tasks)

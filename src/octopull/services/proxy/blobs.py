@@ -34,6 +34,8 @@ class BlobsApi:
         try:
             if self._private is not None:
                 await self._private.check(request, repository, digest)
+                if request.method != "HEAD":
+                    await self._private.signed.check_blob(repository, digest)
             size = await find(repository, digest)
         except NotFound as fault:
             raise targets.no_blob() from fault

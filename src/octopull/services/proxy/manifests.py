@@ -50,7 +50,8 @@ class ManifestsApi:
         try:
             found = await self._resolve(repository, reference)
             digest = found.digest
-            if unchanged(request, digest):
+            demanded = self._demanded(request, repository, reference)
+            if unchanged(request, digest) and not demanded:
                 await self._origins.stat(repository, digest)
                 return not_modified(digest)
             content = await self._origins.read(repository, digest, MANIFEST_BYTES_MAX)
@@ -58,6 +59,8 @@ class ManifestsApi:
         except (NotFound, TooLarge, InvalidManifest, Unsupported) as fault:
             raise targets.no_manifest() from fault
         if self._private is not None:
+            if demanded:
+                await self._private.signed.check_manifest(repository, digest, content, manifest)
             self._private.learn(repository, digest, manifest)
         headers = {
             **about(digest),
@@ -111,6 +114,19 @@ class ManifestsApi:
             raise targets.no_manifest() from fault
         kept = {} if done else {KEPT_HEADER: "true"}
         return web.Response(status=202, headers={**VERSION_HEADER, **kept})
+
+    def _demanded(self, request: web.Request, repository: str, reference: Digest | str) -> bool:
+        """Whether what is asked for must be signed.
+
+        Who may push is told what is there, and reads manifests by digest: whoever signs an image
+        has to. Others are not told by HEAD, either: a client that has the image already, from
+        elsewhere, would run it by this name.
+        """
+        private = self._private
+        if private is None or not private.signed.demanded(repository):
+            return False
+        looks = request.method == "HEAD" or isinstance(reference, Digest)
+        return not (looks and private.may_sign(request, repository))
 
     async def _resolve(self, repository: str, reference: Digest | str) -> Resolution:
         if isinstance(reference, str):

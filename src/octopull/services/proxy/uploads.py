@@ -103,6 +103,10 @@ class UploadsApi:
         if not self._private.may(request, Action.PULL, source):
             return False
         await self._private.check(request, source, digest)
+        try:
+            await self._private.signed.check_blob(source, digest)
+        except Denied:
+            return False
         return True
 
     async def _commit(

@@ -66,6 +66,7 @@ class Api:
                 web.delete(f"{repository}/manifests/{{digest}}", self.delete_manifest),
                 web.get(f"{repository}/referrers/{{digest}}", self.referrers),
                 web.post(f"{repository}/held", self.held),
+                web.get(f"{repository}/signed-above/{{digest}}", self.signed_above),
                 web.put(f"{repository}/blobs/{{digest}}", self.blob_pushed),
                 web.delete(f"{repository}/blobs/{{digest}}", self.delete_blob),
                 web.get(f"{repository}/deletions/{{digest}}", self.deleted),
@@ -142,6 +143,15 @@ class Api:
             [Digest.parse(one) for one in digests] for digests in (asked.manifests, asked.blobs)
         )
         found = await self._repositories.held(_repository(request), manifests, blobs)
+        return json_answer([str(one) for one in found])
+
+    async def signed_above(self, request: web.Request) -> web.Response:
+        """Manifests that lead to the digest, if only to its manifest, and may be signed."""
+        repository, digest = _repository(request), _digest(request)
+        as_manifest = queries.flag(request, "as_manifest")
+        found = await asyncio.to_thread(
+            self._store.holdings.signed_above, repository, digest, as_manifest=as_manifest
+        )
         return json_answer([str(one) for one in found])
 
     async def blob_pushed(self, request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ foreign layer lives elsewhere, and anybody may name one: such an edge gives noth
 from collections.abc import Iterable, Sequence
 
 from octopull.kernel.digest import Digest
+from octopull.oci import signatures
 from octopull.oci.manifests import INDEXES, Descriptor
 from octopull.storage.task_table import Statements
 
@@ -47,6 +48,39 @@ SELECT 1 FROM above JOIN edges ON edges.child = above.digest
 JOIN manifests ON repository = ?1 AND manifests.digest = edges.manifest
 WHERE {_TRUE} AND media_type IN ({_KINDS})
 LIMIT 1
+"""  # noqa: S608 - our own words
+
+SIGNED_MAX = 32
+"""Manifests told at once of which one must be proven to be signed; one that is will do."""
+
+_ARTIFACTS = ", ".join(f"'{kind}'" for kind in signatures.ARTIFACT_TYPES)
+_SIGNED_ABOVE = f"""
+WITH true_edges (child, manifest) AS (SELECT child, manifest FROM edges WHERE {_TRUE}),
+above (digest, far) AS (
+    SELECT ?2, 0
+    UNION ALL SELECT manifest, 1 FROM true_edges WHERE child = ?2
+    UNION ALL SELECT upper.manifest, 2 FROM true_edges AS lower
+    JOIN true_edges AS upper ON upper.child = lower.manifest WHERE lower.child = ?2
+)
+SELECT DISTINCT here.digest FROM above
+JOIN manifests AS here ON here.repository = ?1 AND here.digest = above.digest
+WHERE CASE far
+    WHEN 0 THEN 1
+    WHEN 1 THEN ?3 = 0 OR here.media_type IN ({_KINDS})
+    ELSE ?3 = 0 AND here.media_type IN ({_KINDS})
+END AND (
+    here.artifact_type IN ({_ARTIFACTS})
+    OR EXISTS (
+        SELECT 1 FROM manifests AS about WHERE about.repository = ?1
+        AND about.subject = here.digest AND about.artifact_type IN ({_ARTIFACTS})
+    ) OR EXISTS (
+        SELECT 1 FROM tags WHERE tags.repository = ?1
+        AND folded = replace(here.digest, ':', '-') || '.sig' AND tag = folded
+    ) OR EXISTS (
+        SELECT 1 FROM tags WHERE tags.repository = ?1
+        AND tags.digest = here.digest AND tag GLOB 'sha256-*'
+    )
+) ORDER BY far LIMIT {SIGNED_MAX}
 """  # noqa: S608 - our own words
 
 
@@ -98,7 +132,18 @@ class Holdings:
         """Whether it is recorded in ``repository``, or a recorded index lists it."""
         return bool(self._db.read(_AS_MANIFEST, repository, str(digest)))
 
+    def signed_above(self, repository: str, digest: Digest, *, as_manifest: bool) -> list[Digest]:
+        """What makes ``digest`` be signed in ``repository``, if it proves to be signed itself.
+
+        That is the manifest ``digest``; indexes that list it; and, unless it is wanted
+        ``as_manifest``, manifests that need it, and indexes that list those. Signatures are told
+        of, too, as what needs their own parts. Nobody looked at what they sign.
+        """
+        rows = self._db.read(_SIGNED_ABOVE, repository, str(digest), int(as_manifest))
+        return [Digest.parse(found) for (found,) in rows]
+
     def was_pushed(self, repository: str, digest: Digest) -> bool:
+        """Whether it was pushed just there, and is not referred to yet."""
         return bool(
             self._db.read(
                 "SELECT 1 FROM pushed_blobs WHERE repository = ? AND digest = ?",
