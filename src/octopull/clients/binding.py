@@ -7,7 +7,7 @@ proven by metainfo, and given on before the whole blob is.
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from octopull.blob.start import Inline, Plain, Sealed, Start, plain
@@ -32,11 +32,15 @@ TOLD_EVERY_S = 60.0
 class Binding:
     """What is believed of blobs, by the certificates that ``tls`` has now.
 
-    In clear, and where seals are ignored, that is all that is told.
+    In clear, and where seals are ignored, that is all that is told. ``now_s`` is the time, in Unix
+    seconds, by which certificates begin and end.
     """
 
-    def __init__(self, tls: Reloading[Mutual] | None) -> None:
+    def __init__(
+        self, tls: Reloading[Mutual] | None, now_s: Callable[[], float] = time.time
+    ) -> None:
         self._tls = tls
+        self.now_s = now_s
         self._rarely = Rarely(TOLD_EVERY_S)
 
     @property
@@ -54,7 +58,7 @@ class Binding:
         if prover is None:
             return [plain(one) for one in found], []
         # A hundred microseconds for each, and a chain of certificates now and then.
-        outcomes = await asyncio.to_thread(_prove, prover, found, time.time())
+        outcomes = await asyncio.to_thread(_prove, prover, found, self.now_s())
         refused = [self.refused(host, one) for one in outcomes if isinstance(one, Corrupt)]
         return [one for one in outcomes if not isinstance(one, Corrupt)], refused
 
@@ -74,7 +78,7 @@ class Binding:
         if prover is None or not isinstance(one, Sealed):
             return one, math.inf
         try:
-            signer = await asyncio.to_thread(prover.prove, one, time.time())
+            signer = await asyncio.to_thread(prover.prove, one, self.now_s())
         except Corrupt as fault:
             self.refused("an origin", fault)
             return one.described, math.inf

@@ -143,7 +143,7 @@ class Growths:
         """
         kept = self._of(digest)
         async with kept.lock:
-            if time.time() >= kept.ends_at:
+            if self._binding.now_s() >= kept.ends_at:
                 kept.growth, kept.ends_at = None, math.inf
             if kept.needs(first, time.monotonic()):
                 await self._learn(kept, namespace, digest)

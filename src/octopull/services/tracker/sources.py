@@ -94,7 +94,7 @@ class MetainfoCache:
     def _kept(self, cache: MemoryCache[Kept], digest: Digest) -> bytes | None:
         """What ``cache`` has, unless it is worth nothing any more."""
         encoded, ends_at = cache.get(digest) or (None, math.inf)
-        return encoded if time.time() < ends_at else None
+        return encoded if self._binding.now_s() < ends_at else None
 
     def _is_fresh(self, digest: Digest) -> bool:
         return time.monotonic() < self._learnt_s.get(digest, -math.inf) + self._fresh_s
