@@ -9,7 +9,7 @@ from octopull.blob.start import Sealed
 from octopull.clients import starts
 from octopull.clients.origin import OriginCluster
 from octopull.config.services import AgentConfig, Listen, OriginConfig, TrackerConfig
-from octopull.config.tls import Sealing
+from octopull.config.tls import Seals
 from octopull.http.client import Http, among_services
 from octopull.http.serving import Listening
 from octopull.kernel.digest import Digest
@@ -44,7 +44,7 @@ class Site:
 
     @asynccontextmanager
     async def agent(
-        self, *trackers: str, sealing: Sealing = Sealing.DEMANDED
+        self, *trackers: str, sealing: Seals = Seals.DEMANDED
     ) -> AsyncIterator[Callable[[Digest], str]]:
         """An agent that knows ``trackers``; where it has a blob."""
         config = AgentConfig(

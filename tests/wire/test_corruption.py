@@ -28,7 +28,7 @@ from octopull.config.services import (
     RepairSettings,
     TrackerConfig,
 )
-from octopull.config.tls import ClusterTls, Sealing
+from octopull.config.tls import ClusterTls, Seals
 from octopull.http.client import Http, among_services
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Unavailable
@@ -165,7 +165,7 @@ async def test_where_seals_are_ignored_wrong_bytes_are_streamed_but_never_a_whol
 ) -> None:
     async with (
         attack(site, "without a seal") as one,
-        site.agent(one.liar.address, sealing=Sealing.IGNORED) as where,
+        site.agent(one.liar.address, sealing=Seals.IGNORED) as where,
     ):
         got, why = await received(site.http, where(one.digest))
     assert why
@@ -281,7 +281,7 @@ async def test_services_without_seals_and_with_them_understand_each_other(site: 
         assert unasked == start.encode(lie(digest, blob))
         hashes = await http.to(Role.TRACKER).bytes("GET", f"{url}/hashes", bytes_max=1 << 20)
         assert starts.read_hashes(hashes, digest)
-    silent = replace(site.authority.files(Role.ORIGIN), seals=Sealing.IGNORED)
+    silent = replace(site.authority.files(Role.ORIGIN), seals=Seals.IGNORED)
     config = OriginConfig(
         data=str(site.folder / "older"), listen=Listen(port=0), replicas=1, tls=silent
     )
@@ -295,5 +295,5 @@ async def test_services_without_seals_and_with_them_understand_each_other(site: 
             await here.push(blob)
             async with here.agent(tracker.address) as where:
                 assert await received(site.http, where(digest)) == (b"", UNBOUND)
-            async with here.agent(tracker.address, sealing=Sealing.IGNORED) as where:
+            async with here.agent(tracker.address, sealing=Seals.IGNORED) as where:
                 assert await received(site.http, where(digest)) == (blob, "")

@@ -66,7 +66,8 @@ class Binding:
         """``host`` told what can't be believed: so it counts as one that does not answer."""
         metrics.METAINFO_REFUSED.inc()
         if self._rarely.due(host, time.monotonic()):
-            log.error("metainfo.refused", host=host, reason=str(fault), **fault.details)
+            digest = fault.details.get("digest", "")
+            log.error("metainfo.refused", host=host, digest=digest, reason=str(fault))
         return Unavailable(f"what {host} tells is not believed: {fault}", public=UNBOUND)
 
     async def checked(self, one: Start) -> tuple[Start, float]:

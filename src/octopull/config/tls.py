@@ -31,7 +31,7 @@ class Tls:
             raise Misuse("clients' certificates are proven by an authority", clients=self.clients)
 
 
-class Sealing(StrEnum):
+class Seals(StrEnum):
     """What becomes of the seals by which origins answer for metainfo (docs/tls.md)."""
 
     DEMANDED = "demanded"
@@ -49,7 +49,7 @@ class ClusterTls:
     certificate: str
     """This service's own; it says what the service is (``octopull certs issue``)."""
     key: str
-    seals: Sealing = Sealing.DEMANDED
+    seals: Seals = Seals.DEMANDED
     """A tracker or peer that lies about a blob's pieces could else stream wrong bytes for a while."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from octopull.config.tls import ClusterTls, Sealing, Tls
+from octopull.config.tls import ClusterTls, Seals, Tls
 from octopull.kernel.errors import Misuse
 from octopull.security import inspection
 from octopull.security.identity import names_of
@@ -126,7 +126,7 @@ def load(files: ClusterTls, own: Role) -> Mutual:
 def _seals(
     files: ClusterTls, own: Role, authorities: Collection[bytes]
 ) -> "tuple[Sealer | None, Prover | None]":
-    if files.seals is Sealing.IGNORED or own not in {Role.ORIGIN, Role.TRACKER, Role.AGENT}:
+    if files.seals is Seals.IGNORED or own not in {Role.ORIGIN, Role.TRACKER, Role.AGENT}:
         return None, None
     # Other services, and clusters that ignore seals, do without the library that it takes.
     from octopull.security import seals

@@ -11,14 +11,14 @@ SEALS = """
 import sys
 sys.modules["cryptography"] = None
 import octopull.services.agent.app, octopull.services.tracker.app, octopull.services.origin.app
-from octopull.config.tls import ClusterTls, Sealing
+from octopull.config.tls import ClusterTls, Seals
 from octopull.kernel.errors import Misuse
 from octopull.security import mutual
 from octopull.security.roles import Role
 authority, certificate, key = sys.argv[2:]
 role = Role(sys.argv[1])
-for sealing in Sealing:
-    files = ClusterTls(authority=authority, certificate=certificate, key=key, seals=sealing)
+for one in Seals:
+    files = ClusterTls(authority=authority, certificate=certificate, key=key, seals=one)
     try:
         mutual.load(files, role)
         print("loaded")

@@ -15,7 +15,7 @@ from octopull.blob.layout import Layout
 from octopull.blob.metainfo import Growing, Metainfo
 from octopull.blob.seal import Seal
 from octopull.blob.start import Sealed
-from octopull.config.tls import ClusterTls, Sealing
+from octopull.config.tls import ClusterTls, Seals
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, Misuse
 from octopull.security import authority, mutual, seals
@@ -259,7 +259,7 @@ def test_where_seals_are_ignored_there_are_none(ours: Authority, role: Role) -> 
 def ignoring(files: ClusterTls) -> ClusterTls:
     return ClusterTls(
         authority=files.authority, certificate=files.certificate, key=files.key,
-        seals=Sealing.IGNORED,
+        seals=Seals.IGNORED,
     )  # fmt: skip
 
 
