@@ -37,6 +37,7 @@ from octopull.security.roles import Role
 from octopull.services.agent.app import run as run_agent
 from octopull.services.origin.app import run as run_origin
 from octopull.services.tracker.app import run as run_tracker
+from octopull.services.tracker.growing import Growths
 from octopull.services.tracker.sources import MetainfoCache
 from support.attacks import LIES, SIZE, attack
 from support.authorities import DAY
@@ -238,10 +239,12 @@ async def test_a_tracker_passes_a_seal_on_no_longer_than_its_certificate_lasts(
         return time.time() + later_s
 
     async def told() -> list[Start]:
-        """By a tracker: of one blob, and as of many; nothing if it can't tell."""
+        """By a tracker: of one blob, as of many, and its hashes; nothing if it can't tell."""
         known = await cache.starts("ns", [digest])
         with suppress(Unavailable):
             known.append(await cache.get("ns", digest))
+        with suppress(Unavailable):
+            known += map(start.encode, (await growths.of("ns", digest, 0)).behind(0))
         return start.decode(b"".join(known))
 
     async def pushed(life: timedelta) -> list[Start]:
@@ -253,15 +256,17 @@ async def test_a_tracker_passes_a_seal_on_no_longer_than_its_certificate_lasts(
 
     async with among_services(Role.TRACKER, site.authority.files(Role.TRACKER)) as (tls, http):
         origins = OriginCluster(http.to(Role.ORIGIN), [f"127.0.0.1:{port}"], 1)
-        cache = MetainfoCache(origins, 1 << 20, binding=Binding(tls, now_s))
+        binding = Binding(tls, now_s)
+        cache, growths = MetainfoCache(origins, 1 << 20, binding=binding), Growths(origins, binding)
         first = await pushed(DAY)
-        assert [plain(one) for one in first] == [lie(digest, blob)] * 2
+        assert [plain(one) for one in first[:2]] == [lie(digest, blob)] * 2
+        assert len(first) == 3
         # While origins are silent, it counts on; but not for ever.
         assert await told() == first
         later_s = 2 * DAY.total_seconds()
         assert await told() == []
         second = await pushed(3 * DAY)
-        assert [plain(one) for one in second] == [lie(digest, blob)] * 2
+        assert [plain(one) for one in second] == [plain(one) for one in first]
         assert not set(map(seal_of, first)) & set(map(seal_of, second))
         assert await told() == second
 
