@@ -62,9 +62,9 @@ LIES = [
 
 @dataclass(frozen=True)
 class Attack:
-    """A tracker that is asked first about a blob, and lies; a peer that all know has the wrong bytes.
+    """A tracker that lies about a blob; a peer that all know has the wrong bytes.
 
-    Peers meet at the honest one: a liar could else leave them without each other.
+    It is asked first, and would be where the peers meet: one that names none but liars.
     """
 
     blob: bytes
@@ -89,7 +89,7 @@ async def attack(site: Site, how: str) -> AsyncIterator[Attack]:
         blob = next(
             blob for blob in (content(SIZE, seed) for seed in range(100, 200))
             if first_of(line, Digest.of(blob).hex) == liar.address
-            and first_of(line, lie(Digest.of(blob), blob).info_hash) != liar.address
+            and first_of(line, lie(Digest.of(blob), blob).info_hash) == liar.address
         )  # fmt: skip
         digest = await site.push(blob)
         liar.metainfo = lie(digest, wrong)

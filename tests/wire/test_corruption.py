@@ -192,6 +192,20 @@ async def test_a_changed_bit_in_the_seal_of_right_metainfo_costs_the_tracker_its
         assert one.liar.lies
 
 
+async def test_who_lied_is_asked_last_from_then_on(site: Site) -> None:
+    agent = site.authority.files(Role.AGENT)
+    async with (
+        attack(site, "sealed by a tracker") as one,
+        among_services(Role.AGENT, agent) as (tls, http),
+    ):
+        client = TrackerClient(http.to(Role.TRACKER), one.line, Binding(tls))
+        # An answer came, so it is not away; but there is nothing in it that counts.
+        assert await client.starts("ns", [one.digest]) == []
+        for _ in range(2):
+            assert await client.starts("ns", [one.digest]) == [lie(one.digest, one.blob)]
+        assert one.liar.lies == 1
+
+
 async def test_hashes_that_a_tracker_tells_of_a_blob_on_its_way_are_bound_too(site: Site) -> None:
     agent = site.authority.files(Role.AGENT)
     async with attack(site, "sealed by a tracker") as one:

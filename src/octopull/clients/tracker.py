@@ -52,7 +52,7 @@ class TrackerClient:
 
     Each swarm has a tracker of its own, by its info hash, where its peers meet; while that is
     away, the next one, the same for all. What one tells of blobs counts as ``binding`` says; who
-    tells what does not count is taken for one that is away.
+    tells what does not count is asked last for a while, to announces, too.
     """
 
     def __init__(
@@ -180,9 +180,14 @@ class TrackerClient:
 
         """
         try:
-            return await self._binding.proven(host, await told)
+            found = await told
         except Corrupt as fault:
+            self._health.lied(host, time.monotonic())
             raise self._binding.refused(host, fault) from fault
+        believed, refused = await self._binding.proven(host, found)
+        if refused:
+            self._health.lied(host, time.monotonic())
+        return believed, refused
 
     async def ready(self) -> None:
         """Raises Unavailable when no tracker answers."""
