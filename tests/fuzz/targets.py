@@ -15,13 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from octopull.blob.hashing import LeafHasher
 from octopull.blob.metainfo import Growing, Metainfo, describe
 from octopull.blob.outline import Outline
-from octopull.blob.start import Inline
+from octopull.blob.seal import Seal
+from octopull.blob.start import Inline, Sealed
 from octopull.blob.start import decode as decode_starts
 from octopull.blob.start import encode as encode_start
 from octopull.cli.mirrors import toml
 from octopull.cli.mirrors.names import Agent
 from octopull.clients.questions import read_digests
-from octopull.clients.starts import read_request
+from octopull.clients.starts import read_hashes, read_request
 from octopull.clients.tag_index import Asked
 from octopull.clients.tracker import AnnounceRequest, SwarmStatus
 from octopull.config import load
@@ -105,6 +106,7 @@ def _metainfo() -> Metainfo:
 
 
 METAINFO = _metainfo()
+SEAL = Seal(b"signature", (b"certificate", b"another"))
 PEER = Peer(id="ab" * 20, host="host.example", port=6881, kind=PeerKind.AGENT, zone="rack-7")
 HANDSHAKE = Handshake(b"\x01" * 32, DIGEST, "library/nginx", PEER, b"\xff\x01")
 SAID: tuple[Message, ...] = (HANDSHAKE, Haves(0b1011), Request(7), PieceHead(7, 65536))
@@ -278,7 +280,16 @@ TARGETS: dict[str, Target] = {
     "outline": Target(lambda data: Outline.decode(data)[0].encode(), (METAINFO.outline.encode(),)),
     "starts": Target(
         there_and_back(decode_starts, lambda found: b"".join(map(encode_start, found))),
-        (encode_start(METAINFO), encode_start(Inline(DIGEST, b"a blob"))),
+        (
+            encode_start(METAINFO),
+            encode_start(Inline(DIGEST, b"a blob")),
+            encode_start(Sealed(METAINFO, SEAL.encode())),
+        ),
+    ),
+    "seal": Target(there_and_back(Seal.decode, Seal.encode), (SEAL.encode(),)),
+    "hashes told": Target(
+        lambda data: read_hashes(data, METAINFO.digest),
+        (encode_start(Sealed(Growing(METAINFO.outline, 0, METAINFO.piece_hashes), SEAL.encode())),),
     ),
     "announce": Target(read_announce, (json(ANNOUNCE),)),
     "heartbeat": Target(_json_reader(Heartbeat), (json(HEARTBEAT),)),

@@ -342,6 +342,16 @@ def test_an_origin_that_hides_it_is_told_which_piece_a_reader_waits_for() -> Non
     t.told(Sought(5)).orders(Send(1, Wanted(5)))
 
 
+def test_an_origin_is_told_what_a_reader_waits_for_once_the_only_peer_that_had_it_is_gone() -> None:
+    origin = replace(peer("origin"), kind=PeerKind.ORIGIN)
+    t = begun(2, depth_max=1)
+    t.told(Sought(0), t.opened("liar")).orders(Send(1, Request(0)))
+    t.told(Connected(2, origin, Dialed.BY_US, 0, 0)).orders()
+    t.told(Received(1, PieceHead(0, LEAF_BYTES)), Arrived(1, 0), Refused(1, 0))
+    assert Send(2, Wanted(0)) in t.ordered(Send)
+    t.told(Received(2, Have(0))).orders(Send(2, Request(0)))
+
+
 def test_a_sparing_seed_shows_a_wanted_piece_to_the_first_who_wants_it() -> None:
     t = Transcript(64, have=2**64 - 1, seeding=Seeding.SPARING, shown_max=1).told(Started())
     for conn, name in ((1, "a"), (2, "b")):

@@ -9,11 +9,16 @@ import aiohttp
 import pytest
 
 from octopull.blob.metainfo import Growing
+from octopull.blob.start import Sealed
 from octopull.cli.cluster import Cluster, Ports, running
+from octopull.cli.own_certificates import OwnCertificates
+from octopull.clients import starts
 from octopull.config.services import Listen, OriginConfig
 from octopull.config.upstreams import UpstreamSettings
-from octopull.http.client import Http
+from octopull.http.client import Http, among_services
 from octopull.kernel.digest import Digest
+from octopull.observability import metrics
+from octopull.security.roles import Role
 from octopull.services.origin.app import run as run_origin
 from support.cluster import content
 from support.ports import free_port
@@ -114,6 +119,31 @@ async def test_who_comes_late_finds_the_swarm_of_those_who_came_early(
             for host in (cluster.origin.address, cluster.tracker.address)
         ]  # fmt: skip
         assert metainfo[0] == metainfo[1]
+
+
+async def test_with_tls_what_an_origin_tells_of_a_blob_that_is_coming_is_sealed(
+    upstream: Front, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    own = OwnCertificates(tmp_path / "tls", "127.0.0.1")
+    own.make()
+    settings = UpstreamSettings(name="up.example", url=upstream.url, timeout_s=20)
+    ports, refused = Ports(0, "127.0.0.1"), metrics.METAINFO_REFUSED._value.get()
+    async with running(tmp_path / "one", 1, ports, [settings], certificates=own) as cluster:
+        url, agents = f"{cluster.agents[0].url}{PATH}", own.of(Role.AGENT)
+        async with (
+            among_services(Role.OPERATOR, own.of(Role.OPERATOR)) as (_, client),
+            among_services(Role.AGENT, agents) as (_, agent),
+            client.stream("GET", url) as answer,
+        ):
+            got = await answer.content.readexactly(PIECE)
+            trackers, host = agent.to(Role.TRACKER), cluster.tracker.address
+            told = await starts.describe(trackers, host, NAMESPACE, Digest.of(BLOB))
+            assert isinstance(told, Sealed)
+            assert isinstance(told.described, Growing)
+            assert upstream.hold is not None
+            upstream.hold.set()
+            assert got + await answer.content.read() == BLOB
+    assert metrics.METAINFO_REFUSED._value.get() == refused
 
 
 async def test_a_wrong_end_is_given_to_nobody(

@@ -10,7 +10,12 @@ the blob itself. So whoever is asked how to begin answers with the bytes.
 
 Integers are big-endian, unsigned; the digest is packed, in ``d`` bytes (kernel/digest.py). The
 content is encoded metainfo (kind 1), the blob (2), or growing metainfo (3): its origin is still
-fetching it.
+fetching it. Kind 4 is metainfo of kind 1 or 3 behind its origin's seal (blob/seal.py), for who asks
+for it so:
+
+    +------+--------+------+---------+
+    | kind | length | seal | content |    the length, in two bytes, is the seal's
+    +------+--------+------+---------+
 """
 
 from collections.abc import Iterable
@@ -19,6 +24,7 @@ from struct import Struct
 
 from octopull.blob.layout import LEAF_BYTES
 from octopull.blob.metainfo import Growing, Metainfo
+from octopull.blob.seal import SEAL_BYTES_MAX
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, InvalidDigest
 
@@ -29,7 +35,8 @@ STARTS_MAX = 256
 """Digests in one question: more than the layers of any image."""
 
 _HEAD = Struct(">BI")
-_METAINFO, _INLINE, _GROWING = 1, 2, 3
+_SEAL_HEAD = Struct(">BH")
+_METAINFO, _INLINE, _GROWING, _SEALED = 1, 2, 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +50,58 @@ class Inline:
 Described = Metainfo | Growing
 """What a swarm can begin with."""
 
-Start = Described | Inline
+Plain = Described | Inline
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What an origin says of a blob, and its encoded seal on that, which nobody has proven yet."""
+
+    described: Described
+    seal: bytes
+
+    @property
+    def digest(self) -> Digest:
+        """The blob's."""
+        return self.described.digest
+
+
+Start = Plain | Sealed
+
+
+def plain(start: Start) -> Plain:
+    """Without its seal."""
+    return start.described if isinstance(start, Sealed) else start
 
 
 def encode(start: Start) -> bytes:
     """The bytes drawn above; those of several starts may be joined."""
+    kind, content = _content(plain(start))
+    if isinstance(start, Sealed):
+        content = _SEAL_HEAD.pack(kind, len(start.seal)) + start.seal + content
+        kind = _SEALED
+    return start.digest.pack() + _HEAD.pack(kind, len(content)) + content
+
+
+def unsealed(encoded: bytes) -> bytes:
+    """An encoded start without its seal, if it has one."""
+    _, at = Digest.unpack(encoded, 0)
+    kind, length = _HEAD.unpack_from(encoded, at)
+    if kind != _SEALED:
+        return encoded
+    kind, seal_length = _SEAL_HEAD.unpack_from(encoded, at + _HEAD.size)
+    before = _SEAL_HEAD.size + seal_length
+    return encoded[:at] + _HEAD.pack(kind, length - before) + encoded[at + _HEAD.size + before :]
+
+
+def _content(start: Plain) -> tuple[int, bytes]:
     match start:
         case Inline():
-            kind, content = _INLINE, start.content
+            return _INLINE, start.content
         case Metainfo():
-            kind, content = _METAINFO, start.encode()
+            return _METAINFO, start.encode()
         case Growing():
-            kind, content = _GROWING, start.encode()
-    return start.digest.pack() + _HEAD.pack(kind, len(content)) + content
+            return _GROWING, start.encode()
 
 
 def decode(encoded: bytes) -> list[Start]:
@@ -79,7 +125,9 @@ def decode(encoded: bytes) -> list[Start]:
         content = encoded[at : at + length]
         if len(content) != length:
             raise Corrupt("a start is cut short", at=at, length=length)
-        found.append(_proven(digest, kind, content))
+        found.append(
+            _sealed(digest, content) if kind == _SEALED else _proven(digest, kind, content)
+        )
         at += length
     return found
 
@@ -94,7 +142,19 @@ def join(starts: Iterable[bytes], bytes_max: int) -> bytes:
     return b"".join(chosen)
 
 
-def _proven(digest: Digest, kind: int, content: bytes) -> Start:
+def _sealed(digest: Digest, content: bytes) -> Sealed:
+    if len(content) < _SEAL_HEAD.size:
+        raise Corrupt("a sealed start is cut short", length=len(content))
+    kind, length = _SEAL_HEAD.unpack_from(content)
+    end = _SEAL_HEAD.size + length
+    if kind not in {_METAINFO, _GROWING} or length > SEAL_BYTES_MAX or end > len(content):
+        raise Corrupt("a seal on nothing that is sealed", kind=kind, length=length)
+    described = _proven(digest, kind, content[end:])
+    assert not isinstance(described, Inline)
+    return Sealed(described, content[_SEAL_HEAD.size : end])
+
+
+def _proven(digest: Digest, kind: int, content: bytes) -> Plain:
     if kind in {_METAINFO, _GROWING}:
         described = (Metainfo if kind == _METAINFO else Growing).decode(content)
         if described.digest != digest:

@@ -28,6 +28,7 @@ async def first(hosts: Sequence[str], health: Health, call: Callable[[str], Awai
 
     """
     reasons: list[str] = []
+    public: object = SILENT
     for host in health.order(hosts, time.monotonic()):
         try:
             answer = await call(host)
@@ -37,10 +38,11 @@ async def first(hosts: Sequence[str], health: Health, call: Callable[[str], Awai
         except Unavailable as fault:
             health.failed(host, time.monotonic())
             reasons.append(f"{host}: {fault}")
+            public = fault.details.get("public", SILENT)
         else:
             health.passed(host)
             return answer
-    raise Unavailable(f"no host answers ({'; '.join(reasons)})", public=SILENT)
+    raise Unavailable(f"no host answers ({'; '.join(reasons)})", public=public)
 
 
 async def first_heard(

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from octopull.blob.metainfo import METAINFO_BYTES_MAX, Growing
-from octopull.blob.start import Described, Start
+from octopull.blob.start import Described, Sealed, Start
 from octopull.clients import keeping, starts
 from octopull.clients.failover import first, first_heard, first_holder
 from octopull.clients.holders import Holders, blob_url
@@ -195,29 +195,34 @@ class OriginCluster:
             as ``stat``; Corrupt: it does not describe ``digest``.
 
         """
+        told = await self.sealed_metainfo(namespace, digest)
+        return told.described if isinstance(told, Sealed) else told
 
-        async def ask(host: str) -> Described:
+    async def sealed_metainfo(self, namespace: str, digest: Digest) -> Described | Sealed:
+        """As ``metainfo``, with the origin's seal if it makes any, for those who ask us."""
+
+        async def ask(host: str) -> Described | Sealed:
             return await starts.describe(self._http, host, namespace, digest)
 
         return await self.holders.ask(namespace, digest, ask)
 
-    async def hashes(self, namespace: str, digest: Digest, first: int) -> Growing:
-        """Hashes of the pieces from ``first`` on, as far as they are known.
+    async def hashes(self, namespace: str, digest: Digest, first: int) -> Growing | Sealed:
+        """Hashes of the pieces from ``first`` on, as far as they are known; sealed as above.
 
         Raises:
             as ``metainfo``.
 
         """
 
-        async def ask(host: str) -> Growing:
-            url = f"{blob_url(host, namespace, digest)}/hashes?first={first}"
+        async def ask(host: str) -> Growing | Sealed:
+            url = f"http://{host}{starts.hashes_path(namespace, digest, first)}"
             body = await self._http.bytes("GET", url, bytes_max=METAINFO_BYTES_MAX, timeout_s=30)
-            return Growing.decode(body)
+            parts = starts.read_hashes(body, digest)
+            if len(parts) != 1:
+                raise Corrupt("an origin sent no hashes, or several times", digest=str(digest))
+            return parts[0]
 
-        told = await self.holders.ask(namespace, digest, ask)
-        if told.digest != digest:
-            raise Corrupt("an origin sent another blob's hashes", digest=str(digest))
-        return told
+        return await self.holders.ask(namespace, digest, ask)
 
     async def starts(self, namespace: str, digests: Sequence[Digest]) -> list[Start]:
         """How to begin with ``digests``; what its first owner can't tell is left out.

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import msgspec
 
 from octopull.blob.metainfo import METAINFO_BYTES_MAX, Growing
-from octopull.blob.start import Described, Start
+from octopull.blob.start import Described, Inline, Plain, Start
 from octopull.clients import starts
+from octopull.clients.binding import Binding
 from octopull.clients.failover import first, first_heard
 from octopull.http.client import Http
 from octopull.kernel.digest import Digest
@@ -50,11 +51,15 @@ class TrackerClient:
     """The trackers of one cluster; ``hosts`` are ``host:port``, or members that come and go.
 
     Each swarm has a tracker of its own, by its info hash, where its peers meet; while that is
-    away, the next one, the same for all.
+    away, the next one, the same for all. What one tells of blobs counts as ``binding`` says; who
+    tells what does not count is asked last for a while, to announces, too.
     """
 
-    def __init__(self, http: Http, hosts: Sequence[str] | Members) -> None:
+    def __init__(
+        self, http: Http, hosts: Sequence[str] | Members, binding: Binding | None = None
+    ) -> None:
         self._http = http
+        self._binding = binding or Binding(None)
         self._members = Members.of(hosts)
         self._health = self._members.health
 
@@ -108,17 +113,22 @@ class TrackerClient:
         """The blob's metainfo, or as much of it as is known.
 
         Raises:
-            NotFound: the cluster lacks it. Unavailable: no tracker, or no origin, answers.
-            Corrupt: it describes something else.
+            NotFound: the cluster lacks it. Unavailable: no tracker, or no origin, answers, or none
+                that can be believed.
 
         """
 
         async def ask(host: str) -> Described:
-            return await starts.describe(self._http, host, namespace, digest)
+            told = starts.describe(self._http, host, namespace, digest)
+            (found,) = await self._all_believed(host, _listed(told))
+            assert not isinstance(found, Inline)
+            return found
 
         return await first(self._line(digest.hex), self._health, ask)
 
-    async def hashes(self, namespace: str, digest: Digest, known: int) -> tuple[Growing, float]:
+    async def hashes(
+        self, namespace: str, digest: Digest, known: int
+    ) -> tuple[list[Growing], float]:
         """Hashes of the pieces behind the first ``known``; and when to ask again, in seconds.
 
         Raises:
@@ -126,29 +136,58 @@ class TrackerClient:
 
         """
 
-        async def ask(host: str) -> tuple[Growing, float]:
-            url = f"http://{host}/namespace/{namespace}/blobs/{digest}/hashes?first={known}"
+        async def ask(host: str) -> tuple[list[Growing], float]:
+            url = f"http://{host}{starts.hashes_path(namespace, digest, known)}"
             reply = await self._http.call("GET", url, bytes_max=METAINFO_BYTES_MAX, timeout_s=35)
-            return Growing.decode(reply.body), starts.again_s(reply.headers)
 
-        told, again_s = await first(self._line(digest.hex), self._health, ask)
-        if told.digest != digest:
-            raise Corrupt("a tracker sent another blob's hashes", digest=str(digest))
-        return told, again_s
+            async def read() -> Sequence[Start]:
+                return starts.read_hashes(reply.body, digest)
 
-    async def starts(self, namespace: str, digests: Sequence[Digest]) -> list[Start]:
-        """How to begin with ``digests``; what the tracker can't tell is left out.
+            found = await self._all_believed(host, read())
+            told = [one for one in found if isinstance(one, Growing)]
+            return told, starts.again_s(reply.headers)
+
+        return await first(self._line(digest.hex), self._health, ask)
+
+    async def starts(self, namespace: str, digests: Sequence[Digest]) -> list[Plain]:
+        """How to begin with ``digests``; what the tracker can't tell so that it is believed is left out.
 
         Raises:
-            Unavailable: no tracker answers. Corrupt: it answered something else.
+            Unavailable: no tracker answers so that it makes sense.
 
         """
 
-        async def ask(host: str) -> list[Start]:
-            return await starts.ask(self._http, host, namespace, digests, STARTS_S)
+        async def ask(host: str) -> list[Plain]:
+            told = starts.ask(self._http, host, namespace, digests, STARTS_S)
+            return (await self._believed(host, told))[0]
 
         key = digests[0].hex if digests else ""
         return await first_heard(self._line(key), self._health, ask)
+
+    async def _all_believed(self, host: str, told: Awaitable[Sequence[Start]]) -> list[Plain]:
+        believed, refused = await self._believed(host, told)
+        if refused:
+            raise refused[0]
+        return believed
+
+    async def _believed(
+        self, host: str, told: Awaitable[Sequence[Start]]
+    ) -> tuple[list[Plain], list[Unavailable]]:
+        """What ``host`` told, as far as it is believed.
+
+        Raises:
+            Unavailable: it makes no sense.
+
+        """
+        try:
+            found = await told
+        except Corrupt as fault:
+            self._health.lied(host, time.monotonic())
+            raise self._binding.refused(host, fault) from fault
+        believed, refused = await self._binding.proven(host, found)
+        if refused:
+            self._health.lied(host, time.monotonic())
+        return believed, refused
 
     async def ready(self) -> None:
         """Raises Unavailable when no tracker answers."""
@@ -157,3 +196,7 @@ class TrackerClient:
             await self._http.call("GET", f"http://{host}/health", timeout_s=3)
 
         await first(self._members.hosts, self._health, ask)
+
+
+async def _listed(told: Awaitable[Start]) -> Sequence[Start]:
+    return [await told]

@@ -31,6 +31,15 @@ class Tls:
             raise Misuse("clients' certificates are proven by an authority", clients=self.clients)
 
 
+class Seals(StrEnum):
+    """What becomes of the seals by which origins answer for metainfo (docs/tls.md)."""
+
+    DEMANDED = "demanded"
+    """Origins seal it, and agents believe none without a seal."""
+    IGNORED = "ignored"
+    """None is made, or looked at: as long as some origin or tracker knows of none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterTls:
     """PEM files by which the services of a cluster know each other; they may change at any time."""
@@ -40,6 +49,8 @@ class ClusterTls:
     certificate: str
     """This service's own; it says what the service is (``octopull certs issue``)."""
     key: str
+    seals: Seals = Seals.DEMANDED
+    """A tracker or peer that lies about a blob's pieces could else stream wrong bytes for a while."""
 
 
 def check_one_tls(listen: Tls | None, cluster: ClusterTls | None) -> None:

@@ -14,6 +14,9 @@ HTTP_SECONDS = Histogram(
 FAULTS = Counter("octopull_faults_total", "Faults answered to clients.", ["service", "code"])
 PIECES_VERIFIED = Counter("octopull_pieces_verified_total", "Pieces whose hash matched.")
 PIECES_REFUSED = Counter("octopull_pieces_refused_total", "Pieces whose hash did not match.")
+METAINFO_REFUSED = Counter(
+    "octopull_metainfo_refused_total", "Metainfo that no origin answers for, and was not believed."
+)
 PEER_BYTES_RECEIVED = Counter(
     "octopull_peer_received_bytes_total", "Piece bytes received.", ["kind"]
 )

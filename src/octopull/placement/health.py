@@ -57,13 +57,18 @@ class Opinion:
 class Health:
     """Hosts that failed a call lately, until when they are asked last; and those that checks found down.
 
+    Who told what is not so is asked last of all, for ``lied_s``, whatever it answers meanwhile.
+
     Never empties a list: a host that is doubted is moved to the end, since a wrong opinion
     must not turn into an outage.
     """
 
     out_s: float = 10.0
     hysteresis: Hysteresis = field(default_factory=Hysteresis)
+    lied_s: float = 600.0
+    """It was taken over, or is not upgraded yet: neither is over in seconds."""
     _out_until: dict[str, float] = field(default_factory=dict[str, float])
+    _lied_until: dict[str, float] = field(default_factory=dict[str, float])
     _opinions: dict[str, Opinion] = field(default_factory=dict[str, Opinion])
 
     def failed(self, host: str, now: float) -> None:
@@ -73,6 +78,10 @@ class Health:
     def passed(self, host: str) -> None:
         """``host`` answered a call."""
         self._out_until.pop(host, None)
+
+    def lied(self, host: str, now: float) -> None:
+        """``host`` told at ``now`` (seconds, monotonic) what is not so."""
+        self._lied_until[host] = now + self.lied_s
 
     def checked(self, host: str, *, passed: bool) -> bool:
         """``host`` was asked only to see whether it answers; whether that changed the opinion.
@@ -90,13 +99,16 @@ class Health:
         return host in self._opinions and not self._opinions[host].up
 
     def order(self, hosts: Sequence[str], now: float) -> list[str]:
-        """``hosts`` in their order, those that are doubted moved to the end."""
-        return sorted(hosts, key=lambda host: self._doubted(host, now))
+        """``hosts`` in their order, those that are doubted moved to the end, and liars behind them."""
+        return sorted(hosts, key=lambda host: self._doubt(host, now))
 
-    def _doubted(self, host: str, now: float) -> bool:
-        return self.down(host) or self._out_until.get(host, 0.0) > now
+    def _doubt(self, host: str, now: float) -> int:
+        if self._lied_until.get(host, 0.0) > now:
+            return 2
+        return int(self.down(host) or self._out_until.get(host, 0.0) > now)
 
     def forget(self, host: str) -> None:
         """It is no member any more."""
         self._opinions.pop(host, None)
         self._out_until.pop(host, None)
+        self._lied_until.pop(host, None)

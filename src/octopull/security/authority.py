@@ -1,6 +1,6 @@
 """An authority of one's own, and the certificates it issues: ECDSA with P-256, which all know.
 
-The only module that needs ``cryptography``: whoever serves or calls needs the ``ssl`` module alone.
+Like seals (``security/seals.py``) it needs ``cryptography``: for TLS the ``ssl`` module is enough.
 """
 
 import ipaddress

@@ -1,19 +1,23 @@
 """TLS among the services of a cluster: both sides prove who they are, and what.
 
 TLS 1.3 alone. A certificate is believed if an authority of the cluster's file signed it; what its
-holder is stands in it (``security/roles.py``). Only ``ssl`` is needed.
+holder is stands in it (``security/roles.py``). Only ``ssl`` is needed, but for seals.
 """
 
 import ssl
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from octopull.config.tls import ClusterTls, Tls
+from octopull.config.tls import ClusterTls, Seals, Tls
 from octopull.kernel.errors import Misuse
 from octopull.security import inspection
 from octopull.security.identity import names_of
-from octopull.security.roles import Role, roles_of
+from octopull.security.roles import Role, listed, roles_of
 from octopull.security.tls import load_own, trust
+
+if TYPE_CHECKING:
+    from octopull.security.seals import Prover, Sealer
 
 PEERS = frozenset({Role.AGENT, Role.ORIGIN})
 OP_ENABLE_KTLS = getattr(ssl, "OP_ENABLE_KTLS", 1 << 3)
@@ -40,6 +44,10 @@ class Mutual:
     """Unix time at which our own certificate ends."""
     authorities: frozenset[bytes]
     """Those whose certificates are believed, in DER."""
+    sealer: "Sealer | None"
+    """What seals metainfo, at an origin."""
+    prover: "Prover | None"
+    """What proves such seals, at those who are told of blobs; None where they are ignored."""
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -74,7 +82,7 @@ def _admit(side: ssl.SSLObject | ssl.SSLSocket) -> None:
     shown = side.getpeercert() or {}
     found = roles_of(names_of(shown))
     if expected and not found & set(expected):
-        said = f"it is for {_listed(found)}, not for {_listed(expected)}"
+        said = f"it is for {listed(found)}, not for {listed(expected)}"
         raise ssl.SSLCertVerificationError(1, said)
 
 
@@ -93,7 +101,7 @@ def load(files: ClusterTls, own: Role) -> Mutual:
     serving.num_tickets = 0
     known = inspection.look(serving, files.certificate, files.authority)
     if known.names is not None and own not in roles_of(known.names):
-        told = _listed(roles_of(known.names))
+        told = listed(roles_of(known.names))
         raise Misuse(
             f"{files.certificate} is for {told}, not for {own}: octopull certs issue {own}"
         )
@@ -116,7 +124,24 @@ def load(files: ClusterTls, own: Role) -> Mutual:
         context.expected = PEERS
         context.options |= OP_ENABLE_KTLS
     authorities = frozenset(serving.get_ca_certs(binary_form=True))
-    return Mutual(serving, calling, greeting, dialing, known.ends_at, authorities)
+    sealer, prover = _seals(files, own, authorities)
+    return Mutual(serving, calling, greeting, dialing, known.ends_at, authorities, sealer, prover)
+
+
+def _seals(
+    files: ClusterTls, own: Role, authorities: Collection[bytes]
+) -> "tuple[Sealer | None, Prover | None]":
+    if files.seals is Seals.IGNORED or own not in {Role.ORIGIN, Role.TRACKER, Role.AGENT}:
+        return None, None
+    # Other services, and clusters that ignore seals, do without the library that it takes.
+    from octopull.security import seals
+
+    prover = seals.Prover(authorities)
+    if own is not Role.ORIGIN:
+        return None, prover
+    sealer = seals.load_sealer(files)
+    seals.check_own(sealer, prover, files.certificate)
+    return sealer, prover
 
 
 def _context(protocol: int, own: Tls, authority: str) -> RoleContext:
@@ -125,7 +150,3 @@ def _context(protocol: int, own: Tls, authority: str) -> RoleContext:
     load_own(context, own)
     trust(context, authority)
     return context
-
-
-def _listed(roles: Collection[Role]) -> str:
-    return " or ".join(sorted(roles)) or "no service"

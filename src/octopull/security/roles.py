@@ -1,6 +1,7 @@
 """What a certificate says its holder is: a role and a name, in a URI among its names."""
 
 import re
+from collections.abc import Collection
 from enum import StrEnum
 from urllib.parse import quote
 
@@ -39,3 +40,8 @@ def roles_of(names: CertificateNames | None) -> frozenset[Role]:
     """The roles that a certificate gives its holder; none if there is no certificate."""
     found = () if names is None else map(_URI.fullmatch, names.uris)
     return frozenset(Role(one[1]) for one in found if one is not None and one[1] in set(Role))
+
+
+def listed(roles: Collection[Role]) -> str:
+    """``roles`` for a sentence."""
+    return " or ".join(sorted(roles)) or "no service"

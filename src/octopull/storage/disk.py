@@ -18,7 +18,7 @@ from pathlib import Path
 
 from octopull.blob.hashing import LeafHasher
 from octopull.blob.metainfo import Metainfo, describe
-from octopull.blob.start import INLINE_BYTES_MAX, Inline, Start
+from octopull.blob.start import INLINE_BYTES_MAX, Inline
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Corrupt, NotFound, TooLarge, Unavailable
 from octopull.observability import logs, metrics
@@ -156,7 +156,7 @@ class DiskStore:
             pass
         return self._remake_metainfo(digest)
 
-    def start(self, digest: Digest) -> Start:
+    def start(self, digest: Digest) -> Inline | Metainfo:
         """The blob's bytes if it is of one piece, else its metainfo.
 
         Raises:

@@ -175,7 +175,12 @@ class Requests:
             self.refill(now)
 
     def lost(self, connection: Connection, now: float) -> None:
-        """The connection is gone, and with it what was asked of it."""
+        """The connection is gone, and with it what was asked of it.
+
+        What a reader waits for may be with nobody else that shows it.
+        """
         for piece in connection.pipeline.asked:
             self._pieces.release(piece, connection.conn)
         self.refill(now)
+        for other in self._connections:
+            self._tell_wanted(other)

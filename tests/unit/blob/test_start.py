@@ -11,7 +11,7 @@ from octopull.blob.hashing import LeafHasher
 from octopull.blob.layout import Layout
 from octopull.blob.metainfo import Growing, Metainfo
 from octopull.blob.outline import Outline
-from octopull.blob.start import INLINE_BYTES_MAX, Inline, Start
+from octopull.blob.start import INLINE_BYTES_MAX, Inline, Sealed, Start
 from octopull.kernel.digest import Algorithm, Digest
 from octopull.kernel.errors import Corrupt
 
@@ -32,16 +32,25 @@ def growing(size: int, first: int, known: int) -> Growing:
 
 blobs = st.binary(max_size=300)
 algorithms = st.sampled_from(Algorithm)
-starts = st.one_of(
-    st.builds(lambda content, by: Inline(Digest.of(content, by), content), blobs, algorithms),
+described = st.one_of(
     st.builds(metainfo, blobs, algorithms),
     st.builds(growing, st.integers(0, 5_000_000), st.integers(0, 30), st.integers(0, 30)),
+)
+starts = st.one_of(
+    st.builds(lambda content, by: Inline(Digest.of(content, by), content), blobs, algorithms),
+    described,
+    st.builds(Sealed, described, st.binary(max_size=100)),
 )
 
 
 @given(st.lists(starts, max_size=5))
 def test_what_was_said_arrives(said: list[Start]) -> None:
     assert start.decode(b"".join(map(start.encode, said))) == said
+
+
+@given(starts)
+def test_without_its_seal_a_start_is_what_it_was_before(said: Start) -> None:
+    assert start.unsealed(start.encode(said)) == start.encode(start.plain(said))
 
 
 @given(st.lists(starts, min_size=1, max_size=3), st.data())
@@ -78,6 +87,15 @@ def test_a_blob_of_more_than_one_piece_is_not_carried_whole() -> None:
     content = bytes(INLINE_BYTES_MAX + 1)
     with pytest.raises(Corrupt, match="no known kind"):
         start.decode(start.encode(Inline(Digest.of(content), content)))
+
+
+def test_only_metainfo_is_sealed() -> None:
+    whole = start.encode(Inline(Digest.of(b"x"), b"x"))
+    packed = len(Digest.of(b"x").pack())
+    for content in (b"", b"\1", b"\2\0\0x", b"\4\0\0", b"\1\xff\xffx", b"\1\0\2x"):
+        lie = whole[:packed] + b"\4" + len(content).to_bytes(4, "big") + content
+        with pytest.raises(Corrupt):
+            start.decode(lie)
 
 
 @given(st.lists(st.binary(max_size=20)), st.integers(0, 100))

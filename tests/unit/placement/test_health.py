@@ -62,6 +62,20 @@ def test_the_order_leaves_nobody_out_and_puts_those_in_doubt_behind_the_others(
     assert health.order(hosts, now) == [one for one in hosts if one not in doubted] + doubted
 
 
+def test_who_lied_is_asked_last_of_all_for_long_whatever_it_answers() -> None:
+    health = Health(lied_s=600)
+    health.lied("a", 0.0)
+    health.passed("a")
+    health.failed("b", 1.0)
+    assert health.order(HOSTS, 2.0) == ["c", "b", "a"]
+    assert health.order(HOSTS, 20.0) == ["b", "c", "a"]
+    assert health.order(["a"], 20.0) == ["a"]
+    assert health.order(HOSTS, 600.0) == HOSTS
+    health.lied("a", 600.0)
+    health.forget("a")
+    assert health.order(HOSTS, 601.0) == HOSTS
+
+
 def test_a_host_that_is_up_again_is_asked_again_whatever_calls_said() -> None:
     health = Health(hysteresis=Hysteresis(fails=1, passes=2))
     health.failed("a", 0.0)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from octopull.clients.binding import Binding
 from octopull.clients.directory import Directory
 from octopull.clients.preheats import PreheatClient
 from octopull.clients.tag_index import TagIndex
@@ -59,7 +60,7 @@ async def run(
         trackers = directory.members("trackers", config.trackers)
         tag_indexes = directory.members("tag_indexes", config.tag_indexes)
         tags = TagIndex(http.to(Role.TAG_INDEX), tag_indexes)
-        tracker = TrackerClient(http.to(Role.TRACKER), trackers)
+        tracker = TrackerClient(http.to(Role.TRACKER), trackers, Binding(tls))
         await directory.follow(tasks)
         limits = limits_of(config.peer)
         blobs = Blobs(store, tracker, tasks, config.metainfo_wait_s, limits)

@@ -19,7 +19,8 @@ async def follow(download: Download, tracker: TrackerClient) -> None:
         await asyncio.sleep(pause_s)
         try:
             told, pause_s = await tracker.hashes(download.namespace, digest, download.known)
-            await download.learn(told)
+            for part in told:
+                await download.learn(part)
         except (NotFound, UpstreamFailed, Corrupt) as fault:
             download.fail(fault)
         except Fault as fault:

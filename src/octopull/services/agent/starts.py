@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 
 from octopull.blob.metainfo import Metainfo
-from octopull.blob.start import STARTS_MAX, Inline, Start
+from octopull.blob.start import STARTS_MAX, Inline, Plain
 from octopull.clients.tracker import TrackerClient
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault, NotFound
@@ -41,7 +41,7 @@ class Starts:
         self._pending: dict[Digest, bytes] = {}
         self._pending_bytes = 0
         self._writing = False
-        self._asking: dict[Digest, asyncio.Task[dict[Digest, Start]]] = {}
+        self._asking: dict[Digest, asyncio.Task[dict[Digest, Plain]]] = {}
 
     def content(self, digest: Digest) -> bytes | None:
         """The bytes of a small blob that the disk has not yet."""
@@ -59,7 +59,7 @@ class Starts:
         if fresh:
             self._begin(namespace, fresh[:STARTS_MAX])
 
-    async def of(self, namespace: str, digest: Digest) -> Start | None:
+    async def of(self, namespace: str, digest: Digest) -> Plain | None:
         """How to begin with ``digest``; None if no tracker could tell."""
         content = self._pending.get(digest)
         if content is not None:
@@ -72,7 +72,7 @@ class Starts:
 
     def _begin(
         self, namespace: str, digests: Sequence[Digest]
-    ) -> "asyncio.Task[dict[Digest, Start]]":
+    ) -> "asyncio.Task[dict[Digest, Plain]]":
         # Shared: one caller that leaves must not take the others' answer with it.
         task = asyncio.get_running_loop().create_task(self._ask(namespace, digests))
         self._asking.update(dict.fromkeys(digests, task))
@@ -83,7 +83,7 @@ class Starts:
         for digest in digests:
             self._asking.pop(digest, None)
 
-    async def _ask(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, Start]:
+    async def _ask(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, Plain]:
         try:
             lacking = await asyncio.to_thread(self._lacking, digests)
             found = await self._tracker.starts(namespace, lacking) if lacking else []

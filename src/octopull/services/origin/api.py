@@ -13,8 +13,8 @@ from aiohttp import web
 
 from octopull.blob import start
 from octopull.blob.metainfo import Growing
-from octopull.blob.start import Described, Start
-from octopull.clients.starts import REPLY_BYTES_MAX, read_request
+from octopull.blob.start import Described, Plain
+from octopull.clients.starts import REPLY_BYTES_MAX, SEALED, read_request
 from octopull.http import queries
 from octopull.http.server import json_answer
 from octopull.http.streams import MemoryBlob, send_blob
@@ -24,6 +24,7 @@ from octopull.kernel.names import namespace as checked_namespace
 from octopull.services.origin.copies import Copies
 from octopull.services.origin.refresh import Refresh
 from octopull.services.origin.ring import Ring
+from octopull.services.origin.sealing import Sealing, Told
 from octopull.services.origin.uploads import Taker, receive
 from octopull.services.origin.write_back import WriteBack
 from octopull.storage.blob_file import BlobFile, begun
@@ -39,7 +40,7 @@ class Api:
 
     def __init__(
         self, store: HotStore, taker: Taker, ring: Ring, copies: Copies, refresh: Refresh,
-        write_back: WriteBack, node: PeerNode,
+        write_back: WriteBack, node: PeerNode, sealing: Sealing,
     ) -> None:  # fmt: skip
         self._store = store
         self._refresh = refresh
@@ -49,6 +50,7 @@ class Api:
         self._ring = ring
         self._copies = copies
         self._node = node
+        self._sealing = sealing
 
     def add_to(self, app: web.Application) -> None:
         """Register every route."""
@@ -128,7 +130,11 @@ class Api:
             found = await asyncio.to_thread(self._store.metainfo, digest)
         except NotFound:
             found = self._refresh.arrival(digest).described()
-        return web.Response(body=start.encode(found), content_type="application/octet-stream")
+        body = await asyncio.to_thread(self._told(request), found)
+        return web.Response(body=body, content_type="application/octet-stream")
+
+    def _told(self, request: web.Request) -> Told:
+        return self._sealing.sealed if SEALED in request.query else start.encode
 
     async def hashes(self, request: web.Request) -> web.Response:
         """Hashes of the pieces from ``first`` on, as far as they are known."""
@@ -139,27 +145,29 @@ class Api:
             found = Growing(metainfo.outline, first, metainfo.piece_hashes[first:])
         except NotFound:
             found = self._refresh.arrival(digest).growing(first)
-        return web.Response(body=found.encode(), content_type="application/octet-stream")
+        sealed = SEALED in request.query
+        body = await asyncio.to_thread(self._sealing.sealed, found) if sealed else found.encode()
+        return web.Response(body=body, content_type="application/octet-stream")
 
     async def starts(self, request: web.Request) -> web.Response:
         """How to begin with each of several blobs; those that aren't here are left out."""
         digests = read_request(await request.read())
-        arriving = [start.encode(one) for one in self._arriving(digests)]
-        body = await asyncio.to_thread(self._starts, digests, arriving)
+        arriving = list(self._arriving(digests))
+        body = await asyncio.to_thread(self._starts, digests, arriving, self._told(request))
         return web.Response(body=body, content_type="application/octet-stream")
 
-    def _arriving(self, digests: Sequence[Digest]) -> Iterator[Start]:
+    def _arriving(self, digests: Sequence[Digest]) -> Iterator[Plain]:
         for digest in digests:
             with contextlib.suppress(NotFound):
                 yield self._refresh.arrival(digest).described()
 
-    def _starts(self, digests: Sequence[Digest], arriving: Sequence[bytes]) -> bytes:
+    def _starts(self, digests: Sequence[Digest], arriving: Sequence[Plain], told: Told) -> bytes:
         def found() -> Iterator[bytes]:
-            yield from arriving
+            yield from map(told, arriving)
             for digest in digests:
                 # What the disk has damaged another origin may have.
                 with contextlib.suppress(NotFound, Corrupt):
-                    yield start.encode(self._store.start(digest))
+                    yield told(self._store.start(digest))
 
         return start.join(found(), REPLY_BYTES_MAX)
 

@@ -40,6 +40,7 @@ from octopull.services.origin.refresh_api import RefreshApi
 from octopull.services.origin.repair import Repair
 from octopull.services.origin.ring import Ring
 from octopull.services.origin.scrub import Scrub
+from octopull.services.origin.sealing import Sealing
 from octopull.services.origin.sources import Sources
 from octopull.services.origin.strays import Strays
 from octopull.services.origin.uploads import Taker
@@ -119,7 +120,7 @@ async def run(
         }.items():
             tasks.start(work, title)
         apis: list[Routes] = [
-            Api(store, taker, ring, copies, refresh, write_back, node), inventory,
+            Api(store, taker, ring, copies, refresh, write_back, node, Sealing(tls)), inventory,
             CollectionApi(store, books, copies, leaving, write_back), RefreshApi(refresh),
             WriteBackApi(write_back), watch,
         ]  # fmt: skip

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from octopull.blob import start
-from octopull.clients.starts import AGAIN_HEADER, REPLY_BYTES_MAX, read_request
+from octopull.clients.starts import AGAIN_HEADER, REPLY_BYTES_MAX, SEALED, read_request
 from octopull.clients.tracker import SWARMS_MAX, AnnounceRequest, SwarmStatus
 from octopull.config.announcing import Announced
 from octopull.http import queries
@@ -105,7 +105,7 @@ class Api:
         """A blob's metainfo, from memory or from its owners."""
         namespace = names.namespace(request.match_info["namespace"])
         digest = Digest.parse(request.match_info["digest"])
-        encoded = await self._metainfo.get(namespace, digest)
+        encoded = _understood(request, await self._metainfo.get(namespace, digest))
         return web.Response(body=encoded, content_type="application/octet-stream")
 
     async def hashes(self, request: web.Request) -> web.Response:
@@ -115,11 +115,16 @@ class Api:
         """
         namespace = names.namespace(request.match_info["namespace"])
         digest = Digest.parse(request.match_info["digest"])
-        told = await self._growths.hashes(namespace, digest, queries.number(request, "first", 0))
-        followers = len(self._peers.swarm(told.outline.info_hash).members)
+        first = queries.number(request, "first", 0)
+        growth = await self._growths.of(namespace, digest, first)
+        followers = len(self._peers.swarm(growth.outline.info_hash).members)
         again_s = max(AGAIN_S, followers / FOLLOWERS_PER_S)
+        if SEALED in request.query:
+            body = b"".join(start.encode(part) for part in growth.behind(first))
+        else:
+            body = growth.joined(first).encode()
         return web.Response(
-            body=told.encode(), content_type="application/octet-stream",
+            body=body, content_type="application/octet-stream",
             headers={AGAIN_HEADER: f"{again_s:.2f}"},
         )  # fmt: skip
 
@@ -128,8 +133,14 @@ class Api:
         namespace = names.namespace(request.match_info["namespace"])
         digests = read_request(await request.read())
         found = await self._metainfo.starts(namespace, digests)
-        body = start.join(found, REPLY_BYTES_MAX)
+        told = (_understood(request, one) for one in found)
+        body = start.join(told, REPLY_BYTES_MAX)
         return web.Response(body=body, content_type="application/octet-stream")
+
+
+def _understood(request: web.Request, encoded: bytes) -> bytes:
+    """Agents of before seals make nothing of them."""
+    return encoded if SEALED in request.query else start.unsealed(encoded)
 
 
 def read_announce(body: bytes) -> AnnounceRequest:

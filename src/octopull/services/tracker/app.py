@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from octopull.clients.binding import Binding
 from octopull.clients.directory import Directory
 from octopull.clients.membership import Watch
 from octopull.clients.origin import OriginCluster
@@ -43,13 +44,14 @@ async def run(
         directory = Directory(config.dns, config.health.hysteresis)
         members = directory.members("origins", config.origins, config.weights, settles=True)
         origins = OriginCluster(http.to(Role.ORIGIN), members, config.replicas, upstreams=upstreams)
-        cache = MetainfoCache(origins, config.metainfo_bytes_max)
+        binding = Binding(tls)
+        cache = MetainfoCache(origins, config.metainfo_bytes_max, binding=binding)
         app = application("tracker")
         watch = Watch("tracker", directory.clusters, config.health, http)
         watch.add_to(app)
         tasks.start(watch.run(), "check health")
         Api(
-            peers, cache, Growths(origins), OriginPeers(origins), config.interval_s,
+            peers, cache, Growths(origins, binding), OriginPeers(origins), config.interval_s,
             config.handout_max, config.announced,
         ).add_to(app)  # fmt: skip
         preheats = Preheats(config.preheat_ttl_s, time.monotonic())

@@ -9,7 +9,8 @@ import msgspec
 
 from octopull.blob import start
 from octopull.blob.metainfo import Growing, Metainfo
-from octopull.blob.start import Described
+from octopull.blob.start import Start, plain
+from octopull.clients.binding import Binding
 from octopull.clients.origin import OriginCluster
 from octopull.kernel.digest import Digest
 from octopull.kernel.errors import Fault, NotFound, Pending, Unavailable
@@ -37,22 +38,29 @@ FRESH_S = 60.0
 
 LEARNT_MAX = 1_000_000
 
+Kept = tuple[bytes, float]
+"""An encoded start, and when its seal ends in Unix time."""
+
 
 class MetainfoCache:
     """Encoded metainfo and starts, which never change; the least recently used go first.
 
     One question per digest is under way at a time, however many ask. What was learnt counts
-    for ``fresh_s``: a blob may be collected meanwhile. While origins are silent, it counts on.
-    Metainfo that grows is told to who asks and not kept.
+    for ``fresh_s``: a blob may be collected meanwhile. While origins are silent, it counts on, until
+    the certificate ends by which it is sealed. Metainfo that grows is told to who asks and not kept.
     """
 
-    def __init__(self, origins: OriginCluster, bytes_max: int, fresh_s: float = FRESH_S) -> None:
+    def __init__(
+        self, origins: OriginCluster, bytes_max: int, fresh_s: float = FRESH_S,
+        binding: Binding | None = None,
+    ) -> None:  # fmt: skip
         self._origins = origins
         self._fresh_s = fresh_s
+        self._binding = binding or Binding(None)
         self._learnt_s: dict[Digest, float] = {}
-        self._metainfo: MemoryCache[bytes] = MemoryCache(bytes_max // 2)
-        self._starts: MemoryCache[bytes] = MemoryCache(bytes_max // 2)
-        self._asking: dict[Digest, asyncio.Task[Described]] = {}
+        self._metainfo: MemoryCache[Kept] = MemoryCache(bytes_max // 2)
+        self._starts: MemoryCache[Kept] = MemoryCache(bytes_max // 2)
+        self._asking: dict[Digest, asyncio.Task[tuple[Start, float]]] = {}
         self._beginning: dict[Digest, asyncio.Task[dict[Digest, bytes]]] = {}
 
     async def get(self, namespace: str, digest: Digest) -> bytes:
@@ -62,17 +70,16 @@ class MetainfoCache:
             NotFound: no origin has the blob. Unavailable: not all could be asked.
 
         """
-        kept = self._metainfo.get(digest)
+        kept = self._kept(self._metainfo, digest)
         if kept is not None and self._is_fresh(digest):
             return kept
         asking = self._asking.get(digest)
         if asking is None:
-            question = self._origins.metainfo(namespace, digest)
-            asking = asyncio.get_running_loop().create_task(question)
+            asking = asyncio.get_running_loop().create_task(self._ask(namespace, digest))
             self._asking[digest] = asking
             asking.add_done_callback(lambda task: self._answered(digest, task))
         try:
-            return start.encode(await asyncio.shield(asking))
+            return start.encode((await asyncio.shield(asking))[0])
         except Pending:
             raise
         except Unavailable:
@@ -80,10 +87,21 @@ class MetainfoCache:
                 raise
             return kept
 
+    async def _ask(self, namespace: str, digest: Digest) -> tuple[Start, float]:
+        told = await self._origins.sealed_metainfo(namespace, digest)
+        return await self._binding.checked(told)
+
+    def _kept(self, cache: MemoryCache[Kept], digest: Digest) -> bytes | None:
+        """What ``cache`` has, unless it is worth nothing any more."""
+        encoded, ends_at = cache.get(digest) or (None, math.inf)
+        return encoded if self._binding.now_s() < ends_at else None
+
     def _is_fresh(self, digest: Digest) -> bool:
         return time.monotonic() < self._learnt_s.get(digest, -math.inf) + self._fresh_s
 
-    def _learn(self, digest: Digest) -> None:
+    def _learn(self, cache: MemoryCache[Kept], one: Start, ends_at: float) -> None:
+        encoded, digest = start.encode(one), one.digest
+        cache.put(digest, (encoded, ends_at), len(encoded))
         self._learnt_s.pop(digest, None)
         self._learnt_s[digest] = time.monotonic()
         while len(self._learnt_s) > LEARNT_MAX:
@@ -93,22 +111,22 @@ class MetainfoCache:
         self._metainfo.drop(digest)
         self._starts.drop(digest)
 
-    def _answered(self, digest: Digest, task: asyncio.Task[Described]) -> None:
+    def _answered(self, digest: Digest, task: asyncio.Task[tuple[Start, float]]) -> None:
         self._asking.pop(digest, None)
         if task.cancelled():
             return
         fault = task.exception()
         if fault is None:
-            if isinstance(found := task.result(), Metainfo):
-                encoded = start.encode(found)
-                self._metainfo.put(digest, encoded, len(encoded))
-                self._learn(digest)
+            found, ends_at = task.result()
+            if isinstance(plain(found), Metainfo):
+                self._learn(self._metainfo, found, ends_at)
         elif isinstance(fault, NotFound):
             self._forget(digest)
 
     async def starts(self, namespace: str, digests: Sequence[Digest]) -> list[bytes]:
         """Encoded starts of those of ``digests`` that an origin can tell of now."""
-        lacking = [one for one in digests if one not in self._starts or not self._is_fresh(one)]
+        lacking = [one for one in digests
+                   if self._kept(self._starts, one) is None or not self._is_fresh(one)]  # fmt: skip
         fresh = [one for one in lacking if one not in self._beginning]
         if fresh:
             task = asyncio.get_running_loop().create_task(self._begin(namespace, fresh))
@@ -119,20 +137,19 @@ class MetainfoCache:
         if tasks:
             for task in (await asyncio.wait(tasks))[0]:
                 growing |= task.result()
-        found = (self._starts.get(one) or growing.get(one) for one in digests)
+        found = (self._kept(self._starts, one) or growing.get(one) for one in digests)
         return [one for one in found if one is not None]
 
     async def _begin(self, namespace: str, digests: Sequence[Digest]) -> dict[Digest, bytes]:
         """Learn how to begin with ``digests``; those that grow are returned."""
         missing, growing = set(digests), dict[Digest, bytes]()
-        for one in await self._origins.starts(namespace, digests):
-            encoded = start.encode(one)
+        for told in await self._origins.starts(namespace, digests):
+            one, ends_at = await self._binding.checked(told)
             missing.discard(one.digest)
-            if isinstance(one, Growing):
-                growing[one.digest] = encoded
+            if isinstance(plain(one), Growing):
+                growing[one.digest] = start.encode(one)
             else:
-                self._starts.put(one.digest, encoded, len(encoded))
-                self._learn(one.digest)
+                self._learn(self._starts, one, ends_at)
         for digest in missing:
             if digest in self._starts:
                 await self._check(namespace, digest)
