@@ -107,6 +107,8 @@ def test_a_blob_whose_size_nobody_told_is_held_where_there_is_a_quota(book: Book
     book.store.blob_pushed("a", digest("x"), None, held=False, exempt=False)
     assert book.store.holdings.held("a", digest("x"))
     assert book.store.quotas.unknown(9) == {digest("x"): "a"}
+    book.store.blob_pushed("a", digest("x"), 90, held=False)
+    assert (book.store.quotas.unknown(9), book.used()) == ({}, 90)
 
 
 def test_sizes_of_what_was_collected_are_forgotten(book: Book) -> None:

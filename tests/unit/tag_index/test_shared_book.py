@@ -249,3 +249,22 @@ def test_a_quota_is_decided_by_the_one_that_leads_and_the_others_know_as_much(
         books.theirs.record("a/c", replace(image("three"), sizes={Digest.of(b"more"): 8}), [])
     books.ours.close()
     books.theirs.close()
+
+
+def test_a_push_of_a_blob_that_a_quota_counts_is_written_once(tmp_path: Path) -> None:
+    quotas = Quotas([Quota("all", (Glob("**"),), 10)])
+    books = Books(tmp_path, Counted(lambda: quotas, lambda _: False))
+    blob, more = Digest.of(b"a blob"), Digest.of(b"more")
+    books.ours.blob_pushed("a/b", blob, 6, held=False, operation="first")
+    before = len(books.log)
+    books.ours.blob_pushed("a/b", blob, 6, held=False, operation="second")
+    assert len(books.log) == before, "a push of what is there is not written"
+    with pytest.raises(Denied):
+        books.ours.blob_pushed("a/b", more, 5, held=False, operation="third")
+    books.ours.delete_blob("a/b", blob, "fourth")
+    books.ours.blob_pushed("a/b", blob, 6, held=False, operation="first")
+    assert not books.theirs.holdings.held("a/b", blob)
+    books.ours.blob_pushed("a/b", more, 10, held=False, operation="third")
+    assert books.theirs.holdings.held("a/b", more)
+    books.ours.close()
+    books.theirs.close()
