@@ -12,7 +12,6 @@ from octopull.swarm.events import (
     AnnounceFailed,
     Arrived,
     Close,
-    Command,
     Completed,
     Connected,
     Dial,
@@ -295,22 +294,55 @@ def test_a_goodbye_is_the_end_of_a_connection() -> None:
     assert t.engine.connections == 1
 
 
-def test_a_hungry_peer_hears_of_each_piece_and_a_sated_one_of_several_at_once() -> None:
-    t = begun(20, batch_pieces=3, batch_s=0.25, hungry_max=1, sated_min=2, window=1)
-    t.told(t.opened("seeder"), t.opened("eager", holds=0), t.opened("calm", holds=0))
-    t.told(Received(3, Sated()))
+def gain(t: Transcript) -> tuple[int, list[Send]]:
+    """The piece that was asked of connection 1 comes: which it was, and who is told of what."""
+    piece = next(iter(t.engine._pieces._askers))
+    t.told(Received(1, PieceHead(piece, LEAF_BYTES)), Arrived(1, piece), Verified(1, piece))
+    return piece, news(t)
 
-    def gain(piece: int) -> list[Command]:
-        t.told(Sought(piece), Received(1, PieceHead(piece, LEAF_BYTES)))
-        t.told(Arrived(1, piece), Verified(1, piece))
-        return [c for c in t.ordered(Send) if isinstance(c.message, Have | Haves)]  # type: ignore[union-attr]
 
-    first = next(iter(t.engine._pieces._askers))
-    assert gain(first) == [Send(2, Have(first))]
-    second = next(iter(t.engine._pieces._askers))
-    assert gain(second) == [Send(2, Have(second))]
+def news(t: Transcript) -> list[Send]:
+    sent = [command for command in t.ordered(Send) if isinstance(command, Send)]
+    return [one for one in sent if isinstance(one.message, Have | Haves)]
+
+
+def test_a_peer_that_was_not_told_lately_hears_of_a_piece_at_once_and_of_the_next_in_a_while() -> (
+    None
+):
+    t = begun(20, window=1, pause_share=0.25, batch_s=0.25)
+    t.told(t.opened("seeder"), t.opened("eager", holds=0))
+    first, told = gain(t.after(0.4))  # a piece takes 0.4 s, so what follows pauses for 0.1 s
+    assert told == [Send(2, Have(first))]
+    second, told = gain(t)
+    assert told == []
+    third, told = gain(t)
+    assert told == []
+    t.after(0.1).told(Ticked())
+    assert news(t) == [Send(2, Haves(1 << second | 1 << third))]
+
+
+def test_a_sated_peer_waits_longer_but_for_a_batch() -> None:
+    t = begun(20, window=1, pause_share=0.25, batch_s=0.25, batch_pieces=2)
+    t.told(t.opened("seeder"), t.opened("calm", holds=0), Received(2, Sated()))
+    first, told = gain(t.after(0.4))
+    assert told == [Send(2, Have(first))]
+    second, told = gain(t)
+    t.after(0.1).told(Ticked())
+    assert told == news(t) == []
+    third, told = gain(t)
+    assert told == [Send(2, Haves(1 << second | 1 << third))]
+    fourth, told = gain(t)
     t.after(0.25).told(Ticked())
-    assert Send(3, Haves(1 << first | 1 << second)) in t.ordered(Send)
+    assert news(t) == [Send(2, Have(fourth))]
+
+
+def test_what_a_hungry_peer_waits_to_hear_leaves_with_a_request() -> None:
+    t = begun(3, window=2, batch_s=60.0, pause_share=1000.0)
+    t.told(t.opened("seeder", holds=0b011), t.opened("other", holds=0))
+    gain(t.after(0.4))
+    second, told = gain(t)
+    assert told == []
+    t.told(Received(2, Have(2))).orders(Send(2, Request(2)), Send(2, Have(second)))
 
 
 def test_a_sparing_seed_shows_each_peer_other_pieces_and_goes_on_as_they_take_them() -> None:
@@ -412,7 +444,7 @@ def test_what_waits_at_a_busy_peer_is_recalled_for_one_that_would_idle() -> None
 
 
 def test_a_peer_that_says_its_line_is_empty_is_asked_again_beyond_the_window() -> None:
-    t = begun(4, window=1, window_max=2)
+    t = begun(4, window=1, spare=1)
     t.told(Sought(0), t.opened("quick")).orders(Send(1, Request(0)))
     t.told(Received(1, PieceHead(0, LEAF_BYTES, 5))).orders(Take(1, 0))
     t.told(Arrived(1, 0), Verified(1, 0), Sought(1))

@@ -18,7 +18,10 @@ def peer(name: str) -> Peer:
 
 
 class Transcript:
-    """One engine, driven event by event; wake-ups are kept apart from the other commands."""
+    """One engine, driven event by event; wake-ups are kept apart from the other commands.
+
+    Its pieces are small, so unless said the window counts them and not their bytes.
+    """
 
     def __init__(
         self, pieces: int, have: int = 0, provable: int | None = None, **limits: Any
@@ -27,7 +30,7 @@ class Transcript:
             me=ME,
             layout=Layout(pieces * LEAF_BYTES, LEAF_BYTES),
             have=have,
-            limits=SwarmLimits(**limits),
+            limits=SwarmLimits(**{"window_bytes": 0, **limits}),
             salt=1,
             provable=provable,
         )

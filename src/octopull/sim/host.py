@@ -62,7 +62,8 @@ class Host:
     def serve(self, swarm: SimSwarm, conn: int, piece: int, rank: int) -> None:
         """A body is to be sent when its turn comes."""
         if not self.freerides:
-            self.uplink.order((swarm.blob, conn), piece, rank)
+            length = swarm.layout.span(piece)[1]
+            self.uplink.order((swarm.blob, conn), piece, length, rank)
             self._begin()
 
     def _begin(self) -> None:
@@ -97,7 +98,7 @@ class Host:
 
     def _left(self, key: tuple[int, int], piece: int) -> None:
         del self._bodies[key]
-        self.uplink.left(key)
+        self.uplink.left(key, self.world.agenda.now)
         self.swarms[key[0]].tell(Served(key[1], piece))
         self._begin()
 
@@ -108,7 +109,7 @@ class Host:
     def drop(self, swarm: SimSwarm, conn: int) -> None:
         """The connection is gone, and with it the body under way."""
         key = (swarm.blob, conn)
-        self.uplink.drop(key)
+        self.uplink.drop(key, self.world.agenda.now)
         body = self._bodies.pop(key, None)
         if body is not None:
             body.cut = True

@@ -7,6 +7,7 @@ from octopull.swarm.chance import Chance
 from octopull.swarm.connection import Connection
 from octopull.swarm.connections import Connections
 from octopull.swarm.limits import SwarmLimits
+from octopull.swarm.pace import Pace
 from octopull.swarm.picker import Picker
 from octopull.swarm.pieces import Pieces
 
@@ -27,9 +28,8 @@ class Chooser:
     connections: Connections
     limits: SwarmLimits
     chance: Chance
+    pace: Pace
     sought: int | None = None
-    usual_s: float = 0.0
-    """How long a piece takes from the request to its last byte, lately."""
 
     def next(self, now: float) -> tuple[Connection, int] | None:
         """The next request, if there is one to make."""
@@ -113,10 +113,6 @@ class Chooser:
             piece
             for connection in self.connections.all
             for piece in connection.pipeline.asked
-            if connection.pipeline.age_s(piece, now) >= 2 * self.usual_s
+            if connection.pipeline.age_s(piece, now) >= 2 * self.pace.piece_s
             and len(self.pieces.askers(piece)) < self.limits.duplicates_max
         )
-
-    def arrived(self, age_s: float) -> None:
-        """A piece came ``age_s`` after it was asked for."""
-        self.usual_s += (age_s - self.usual_s) / 8 if self.usual_s else age_s

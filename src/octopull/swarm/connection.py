@@ -1,6 +1,7 @@
 """One conversation with a peer: what it holds, what each side was asked for."""
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Self
 
 from octopull.kernel.peers import Peer, PeerKind
@@ -18,7 +19,8 @@ class Connection:
     have; ``recalled`` those we asked for and would rather have of another; ``receiving`` is the
     piece whose body is on its way in. ``waiting`` is how many bodies waited at the peer when it
     last said so, and ``dear`` how much longer a line elsewhere may be before it is asked for what
-    is not scarce. ``hungry`` says whether the peer wants to hear of each piece at once.
+    is not scarce. ``hungry`` says whether the peer has little to choose from, and ``told_at`` when it
+    was last told of a piece (seconds, core clock).
     """
 
     conn: int
@@ -31,6 +33,7 @@ class Connection:
     counted: int = 0
     recalled: int = 0
     hungry: bool = True
+    told_at: float = -inf
     given: int = 0
     waiting: int = 0
     dear: int = 0

@@ -45,7 +45,7 @@ from octopull.swarm.events import (
     WakeAt,
     Withdraw,
 )  # fmt: skip
-from octopull.swarm.limits import Seeding, SwarmLimits
+from octopull.swarm.limits import SwarmLimits
 from octopull.swarm.messages import (
     Cancel,
     Goodbye,
@@ -60,8 +60,9 @@ from octopull.swarm.messages import (
     Sated,
     Wanted,
 )  # fmt: skip
-from octopull.swarm.offers import Offers, Open, Sparing
+from octopull.swarm.offers import offers_of
 from octopull.swarm.orders import Orders
+from octopull.swarm.pace import Pace
 from octopull.swarm.patience import Patience
 from octopull.swarm.picker import Picker
 from octopull.swarm.pieces import Pieces
@@ -103,17 +104,16 @@ class Engine:
         self._dialing = Dialing(
             limits, self._roster, self._connections, self._announcer, self._orders
         )
-        chooser = Chooser(self._pieces, self._picker, self._connections, limits, chance)
-        self._requests = Requests(
-            self._pieces, self._picker, self._connections, chooser, limits, self._orders,
-            self._alarm,
-        )  # fmt: skip
-        offers: Offers = Open(limits)
-        if limits.seeding is Seeding.SPARING:
-            offers = Sparing.of(limits, self._pieces, self._picker, chance)
+        pace, offers = Pace(), offers_of(limits, self._pieces, self._picker, chance)
         self._telling = Telling(
-            offers, self._picker, self._connections, limits, self._orders, self._alarm
+            offers, self._picker, self._connections, limits, self._orders, self._alarm, pace
         )
+        chooser = Chooser(self._pieces, self._picker, self._connections, limits, chance, pace)
+        self._requests = Requests(
+            self._pieces, self._picker, self._connections, chooser, limits,
+            limits.window_of(layout.piece_length), self._orders, self._alarm, pace,
+            self._telling,
+        )  # fmt: skip
         self._patience = Patience(limits)
         self._over = False
 
@@ -351,7 +351,7 @@ class Engine:
                 connection.hungry = isinstance(message, Hungry)
                 self._telling.news(connection, now)
             case Wanted(piece):
-                self._telling.wanted(connection, self._known(piece))
+                self._telling.wanted(connection, self._known(piece), now)
             case Request(piece):
                 self._asked_for(connection, self._known(piece), now)
             case Cancel(piece):
@@ -437,7 +437,7 @@ class Engine:
                 if connection.holds == self._pieces.have:
                     self._drop(connection, Reason.DONE, "both have everything", now)
                 else:
-                    self._telling.all(connection)
+                    self._telling.all(connection, now)
 
     def _refused(self, conn: int, piece: int, now: float) -> None:
         """Ban who sent it, even if it hung up before the proof was done and came back."""

@@ -63,22 +63,30 @@ class SwarmLimits:
     """Times requests are taken back before the connection is closed."""
 
     window: int = 12
-    """Pieces asked for at once over all connections."""
+    """Pieces asked for at once over all connections, ..."""
 
-    window_max: int = 24
-    """... counting those asked of peers that would otherwise have nothing to send."""
+    window_bytes: int = 5 * 1024 * 1024
+    """... or so many bytes, if that is more: requests wait behind the bulk that fills the asker's
+    own uplink, some 50 ms of it, while small pieces come one every 20 ms."""
+
+    spare: int = 12
+    """Asked for beyond the window, of peers that would otherwise have nothing to send."""
 
     hungry_max: int = 16
-    """With fewer pieces to choose from we want to hear of each at once ..."""
+    """With fewer pieces to choose from we want to hear of more soon ..."""
 
     sated_min: int = 48
     """... until there are so many; ..."""
 
     batch_pieces: int = 8
-    """peers that have plenty hear of pieces when there are so many to tell, ..."""
+    """peers hear of pieces when there are so many to tell, ..."""
 
     batch_s: float = 0.25
-    """... or after so long."""
+    """... or when they were not told for so long, and those with little to choose from ..."""
+
+    pause_share: float = 0.25
+    """... after this part of the time that a piece takes, from its request to its last byte: while
+    the frame waits, some three more pieces come to share it."""
 
     origin_wait: int = 8
     """How much longer a line at another peer may be before an origin is asked for what that peer
@@ -128,6 +136,10 @@ class SwarmLimits:
 
     announces: Announces = Announces.YES
 
+    def window_of(self, piece_length: int) -> int:
+        """Pieces of ``piece_length`` bytes to ask for at once."""
+        return max(self.window, self.window_bytes // piece_length)
+
     def __post_init__(self) -> None:
         if not 0 < self.accepted_max <= self.connections_max:
             raise Misuse("accepted_max lies in 1..connections_max", accepted_max=self.accepted_max)
@@ -135,11 +147,13 @@ class SwarmLimits:
             raise Misuse("dials_max lies in 1..connections_max", dials_max=self.dials_max)
         if not 0 < self.depth_max <= self.served_queue_max:
             raise Misuse("a peer must accept what a peer may ask", depth_max=self.depth_max)
-        if not 0 < self.window <= self.window_max:
-            raise Misuse("window lies in 1..window_max", window=self.window)
+        if self.window < 1 or min(self.window_bytes, self.spare) < 0:
+            raise Misuse("a piece at least must be asked for", window=self.window)
         if not self.hungry_max < self.sated_min:
             raise Misuse("between hungry and sated must be room", sated_min=self.sated_min)
         if min(self.batch_s, self.starve_s) <= 0 or min(self.batch_pieces, self.shown_max) < 1:
             raise Misuse("a peer must hear of something, some time")
+        if self.pause_share < 0:
+            raise Misuse("a pause takes no less than no time", pause_share=self.pause_share)
         if min(self.silence_s, self.request_s, self.give_up_s, self.seeder_idle_s) <= 0:
             raise Misuse("a timeout must lie in the future")

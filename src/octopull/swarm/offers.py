@@ -5,7 +5,7 @@ from typing import Protocol
 
 from octopull.swarm.chance import Chance
 from octopull.swarm.connection import Connection
-from octopull.swarm.limits import SwarmLimits
+from octopull.swarm.limits import Seeding, SwarmLimits
 from octopull.swarm.picker import Picker
 from octopull.swarm.pieces import Pieces
 
@@ -21,8 +21,11 @@ class Offers(Protocol):
         """Of what we hold and a new peer does not know of: what it shall hear of in time."""
         ...
 
-    def news(self, connection: Connection) -> int:
-        """After it told us what it holds, or was given a piece, or we gained one."""
+    def news(self, connection: Connection, due: bool) -> int:  # noqa: FBT001
+        """After it told us what it holds, or was given a piece, or we gained one.
+
+        ``due``: it was not told for so long that a few pieces are worth a frame.
+        """
         ...
 
     def wanted(self, connection: Connection, piece: int) -> int:
@@ -30,7 +33,7 @@ class Offers(Protocol):
         ...
 
     def due(self, connection: Connection) -> int:
-        """After ``batch_s``."""
+        """Of what waits, if it is to wait no longer."""
         ...
 
     def spread(self, told: int) -> int:
@@ -40,11 +43,7 @@ class Offers(Protocol):
 
 @dataclass(slots=True)
 class Open:
-    """Everything: to a peer that has little to ask for at once, to others in batches.
-
-    Knowledge is worth most to those who have little to choose from; telling the others piece by
-    piece would be most of what a swarm says.
-    """
+    """Everything, a batch at a time or when it is due."""
 
     limits: SwarmLimits
 
@@ -54,9 +53,9 @@ class Open:
     def untold(self, pieces: int) -> int:
         return pieces
 
-    def news(self, connection: Connection) -> int:
+    def news(self, connection: Connection, due: bool) -> int:  # noqa: FBT001
         untold = connection.untold
-        if untold and (connection.hungry or untold.bit_count() >= self.limits.batch_pieces):
+        if untold and (due or untold.bit_count() >= self.limits.batch_pieces):
             return self.due(connection)
         return 0
 
@@ -102,7 +101,7 @@ class Sparing:
     def untold(self, pieces: int) -> int:
         return pieces & 0
 
-    def news(self, connection: Connection) -> int:
+    def news(self, connection: Connection, due: bool) -> int:  # noqa: ARG002, FBT001
         shown = connection.told & ~connection.holds & ~connection.given
         if self.grows:
             self.taken |= connection.given
@@ -128,3 +127,10 @@ class Sparing:
 
     def spread(self, told: int) -> int:
         return told
+
+
+def offers_of(limits: SwarmLimits, pieces: Pieces, around: Picker, chance: Chance) -> Offers:
+    """As ``limits`` say that a peer seeds."""
+    if limits.seeding is Seeding.SPARING:
+        return Sparing.of(limits, pieces, around, chance)
+    return Open(limits)

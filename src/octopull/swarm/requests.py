@@ -9,8 +9,10 @@ from octopull.swarm.connections import Connections
 from octopull.swarm.limits import SwarmLimits
 from octopull.swarm.messages import Cancel, Hungry, Request, Sated, Wanted
 from octopull.swarm.orders import Orders
+from octopull.swarm.pace import Pace
 from octopull.swarm.picker import Picker
 from octopull.swarm.pieces import Pieces
+from octopull.swarm.telling import Telling
 
 LOOK_S_MIN = 0.01
 """Looking for slow pieces more often costs more than it finds."""
@@ -19,25 +21,29 @@ LOOK_S_MIN = 0.01
 class Requests:
     """What we asked for, of whom, and whether we want to hear of more.
 
-    Invariant: at most ``limits.window_max`` pieces are asked for at once.
+    Invariant: at most ``window`` pieces and ``limits.spare`` more are asked for at once.
     """
 
     __slots__ = (
-        "_alarm", "_chooser", "_connections", "_hungry", "_limits", "_orders", "_picker", "_pieces",
-        "look_at",
+        "_alarm", "_chooser", "_connections", "_hungry", "_limits", "_orders", "_pace", "_picker",
+        "_pieces", "_telling", "_window", "look_at",
     )  # fmt: skip
 
     def __init__(
         self, pieces: Pieces, picker: Picker, connections: Connections, chooser: Chooser,
-        limits: SwarmLimits, orders: Orders, alarm: Alarm,
+        limits: SwarmLimits, window: int, orders: Orders, alarm: Alarm, pace: Pace,
+        telling: Telling,
     ) -> None:  # fmt: skip
         self._pieces = pieces
         self._picker = picker
         self._connections = connections
         self._chooser = chooser
         self._limits = limits
+        self._window = window
         self._orders = orders
         self._alarm = alarm
+        self._pace = pace
+        self._telling = telling
         self._hungry = True
         self.look_at: float | None = None
 
@@ -65,7 +71,7 @@ class Requests:
 
     def refill(self, now: float) -> None:
         """Ask for pieces while the window has room for requests."""
-        while self._pieces.requested.bit_count() < self._limits.window:
+        while self._pieces.requested.bit_count() < self._window:
             request = self._chooser.next(now)
             if request is None:
                 self._await_slow(now)
@@ -81,7 +87,7 @@ class Requests:
 
     def _await_slow(self, now: float) -> None:
         if self._pieces.requested and self.look_at is None and not self._pieces.free:
-            self.look_at = now + max(self._chooser.usual_s, LOOK_S_MIN)
+            self.look_at = now + max(self._pace.piece_s, LOOK_S_MIN)
             self._alarm.by(self.look_at)
 
     def _tell_appetite(self) -> None:
@@ -110,7 +116,7 @@ class Requests:
         if (
             not connection.dear
             and connection.pipeline.depth == 1
-            and self._pieces.requested.bit_count() < self._limits.window_max
+            and self._pieces.requested.bit_count() < self._window + self._limits.spare
         ):
             piece = self._chooser.choose(connection)
             if piece is not None and connection.pipeline.room > 0:
@@ -120,6 +126,7 @@ class Requests:
         connection.pipeline.ask(piece, now)
         self._pieces.ask(piece, connection.conn)
         self._orders.send(connection, Request(piece))
+        self._telling.along(connection, now)
         self._alarm.by(now + self._limits.silence_s)
 
     # How requests end.
@@ -127,7 +134,7 @@ class Requests:
     def arrived(self, connection: Connection, piece: int, now: float) -> None:
         """The body of ``piece`` came over ``connection`` and is being proven."""
         if connection.pipeline.asks(piece):
-            self._chooser.arrived(connection.pipeline.age_s(piece, now))
+            self._pace.arrived(connection.pipeline.age_s(piece, now))
         self._settle(connection, piece, now)
         self._pieces.prove(piece, connection.conn, connection.peer.id)
         for conn in sorted(self._pieces.askers(piece)):

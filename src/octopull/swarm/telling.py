@@ -8,17 +8,24 @@ from octopull.swarm.limits import SwarmLimits
 from octopull.swarm.messages import Have, Haves
 from octopull.swarm.offers import Offers
 from octopull.swarm.orders import Orders
+from octopull.swarm.pace import Pace
 from octopull.swarm.picker import Picker
 
 
 class Telling:
-    """Knowledge on its way: what goes out at once, and what waits for its batch."""
+    """Knowledge on its way: what goes out at once, and what waits for company.
 
-    __slots__ = ("_alarm", "_connections", "_limits", "_offers", "_orders", "_picker", "flush_at")
+    A frame is a packet, and at both ends a wake-up: as long as pieces come in quick succession,
+    several leave in one frame. Who was not told for a while hears at once.
+    """
+
+    __slots__ = (
+        "_alarm", "_connections", "_limits", "_offers", "_orders", "_pace", "_picker", "flush_at",
+    )  # fmt: skip
 
     def __init__(
         self, offers: Offers, picker: Picker, connections: Connections, limits: SwarmLimits,
-        orders: Orders, alarm: Alarm,
+        orders: Orders, alarm: Alarm, pace: Pace,
     ) -> None:  # fmt: skip
         self._offers = offers
         self._picker = picker
@@ -26,6 +33,7 @@ class Telling:
         self._limits = limits
         self._orders = orders
         self._alarm = alarm
+        self._pace = pace
         self.flush_at: float | None = None
 
     def greeting(self, have: int) -> int:
@@ -53,30 +61,47 @@ class Telling:
                 self.news(connection, now)
 
     def news(self, connection: Connection, now: float) -> None:
-        """Tell ``connection`` of what it should hear now; the rest waits for its batch."""
-        self._tell(connection, self._offers.news(connection))
-        if connection.untold and self.flush_at is None:
-            self.flush_at = now + self._limits.batch_s
-            self._alarm.by(self.flush_at)
+        """Tell ``connection`` of what it should hear now; the rest waits for company."""
+        due = self._due(connection)
+        self._tell(connection, self._offers.news(connection, due <= now), now)
+        if connection.untold and (self.flush_at is None or due < self.flush_at):
+            self.flush_at = due
+            self._alarm.by(due)
 
-    def wanted(self, connection: Connection, piece: int) -> None:
+    def wanted(self, connection: Connection, piece: int, now: float) -> None:
         """A reader of the peer's waits for ``piece``."""
-        self._tell(connection, self._offers.wanted(connection, piece))
+        self._tell(connection, self._offers.wanted(connection, piece), now)
 
-    def all(self, connection: Connection) -> None:
+    def along(self, connection: Connection, now: float) -> None:
+        """A frame leaves for the peer: what it is eager to hear shares the packet."""
+        if connection.hungry and connection.untold:
+            self.all(connection, now)
+
+    def all(self, connection: Connection, now: float) -> None:
         """Tell of what waits."""
-        self._tell(connection, self._offers.due(connection))
+        self._tell(connection, self._offers.due(connection), now)
 
     def flush(self, now: float) -> None:
-        """Tell everyone what waits, if it is time."""
-        if self.flush_at is not None and self.flush_at <= now:
-            self.flush_at = None
-            for connection in self._connections:
-                self.all(connection)
+        """Tell those whose time has come what waits."""
+        if self.flush_at is None or self.flush_at > now:
+            return
+        for connection in self._connections:
+            if connection.untold and self._due(connection) <= now:
+                self.all(connection, now)
+        waiting = [self._due(one) for one in self._connections if one.untold]
+        self.flush_at = min(waiting, default=None)
 
-    def _tell(self, connection: Connection, pieces: int) -> None:
+    def _due(self, connection: Connection) -> float:
+        """When the peer may be told again of less than a batch (seconds, core clock)."""
+        pause_s = self._limits.batch_s
+        if connection.hungry:
+            pause_s = min(pause_s, self._limits.pause_share * self._pace.piece_s)
+        return connection.told_at + pause_s
+
+    def _tell(self, connection: Connection, pieces: int, now: float) -> None:
         if not pieces:
             return
+        connection.told_at = now
         connection.told |= pieces
         connection.untold &= ~pieces
         self.count(connection, self._offers.spread(pieces))

@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from octopull.security.handshaking import readable, writable
@@ -57,6 +58,14 @@ class Line(Protocol):
         """Let the socket tell of bytes only once ``count`` are there, all of which will come."""
         ...
 
+    def queue_at_most(self, count: int) -> None:
+        """Let the kernel hold about ``count`` bytes that are not on their way yet, and no more.
+
+        What it takes is gone for us: it can't be overtaken by a frame, nor recalled, and whoever
+        shares the link by counting bodies under way counts too few.
+        """
+        ...
+
     async def send_all(self, data: bytes) -> None: ...
 
     async def receive(self, bytes_max: int) -> bytes: ...
@@ -88,6 +97,9 @@ class PlainLine:
 
     def wake_at(self, count: int) -> None:
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+
+    def queue_at_most(self, count: int) -> None:
+        _queue_at_most(self._sock, count)
 
     async def send_all(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self._sock, data)
@@ -157,6 +169,9 @@ class SecureLine:
         least = max(1, count - RECORD_BYTES_MAX)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
 
+    def queue_at_most(self, count: int) -> None:
+        _queue_at_most(self._sock, count)
+
     async def send_all(self, data: bytes) -> None:
         while True:
             try:
@@ -179,3 +194,11 @@ class SecureLine:
 
     def close(self) -> None:
         self._sock.close()
+
+
+def _queue_at_most(sock: socket.socket, count: int) -> None:
+    option: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is not None:
+        # A connection that is gone by now says so when it is read.
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, option, count)

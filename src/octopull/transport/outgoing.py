@@ -27,7 +27,7 @@ class Outgoing:
     def order(self, key: Key, sender: Sender, body: Body, rank: int) -> None:
         """Send ``body`` when its turn comes."""
         self._bodies[key, body.piece] = (sender, body)
-        self._uplink.order(key, body.piece, rank)
+        self._uplink.order(key, body.piece, body.length, rank)
         self._begin()
 
     def withdraw(self, key: Key, sender: Sender, piece: int) -> bool:
@@ -36,18 +36,19 @@ class Outgoing:
             del self._bodies[key, piece]
             return True
         if sender.withdraw(piece):
-            self.left(key)
+            self._uplink.stopped(key, self._loop.time())
+            self._begin()
             return True
         return False
 
     def left(self, key: Key) -> None:
         """The body under way over ``key`` was handed to the kernel."""
-        self._uplink.left(key)
+        self._uplink.left(key, self._loop.time())
         self._begin()
 
     def drop(self, key: Key) -> None:
         """The connection is gone."""
-        self._uplink.drop(key)
+        self._uplink.drop(key, self._loop.time())
         for entry in [entry for entry in self._bodies if entry[0] == key]:
             del self._bodies[entry]
         self._begin()

@@ -49,6 +49,9 @@ from octopull.transport.wire import Wire
 
 log = logs.get("transport")
 PROGRESS_EVERY_S = 1.0
+QUEUED_BYTES_MIN = 64 * 1024
+"""Half a piece may wait in the kernel, and no less than this: a wake-up costs as much as sending
+it."""
 
 
 class PieceStore(Protocol):
@@ -118,6 +121,7 @@ class Swarm:
         self._alarm: asyncio.TimerHandle | None = None
         self._progress_at: dict[int, float] = {}
         self._proving = 0
+        self._queued_bytes = max(QUEUED_BYTES_MIN, outline.layout.piece_length // 2)
 
     @property
     def proving(self) -> int:
@@ -177,7 +181,7 @@ class Swarm:
             return
         self._wires[wire.conn] = (wire, peer)
         self._host.places.opened()
-        wire.start()
+        wire.start(self._queued_bytes)
         self.tell(Connected(wire.conn, peer, dialed, holds, told))
 
     def close(self, goodbye: Goodbye) -> None:

@@ -59,8 +59,9 @@ class Wire:
         self.sender = Sender(line, owner.outgoing, self._served, self._lost)
         self.receiver = Receiver(line, decoder, pool, owner.incoming, self, self._lost)
 
-    def start(self) -> None:
-        """Begin to read."""
+    def start(self, queued_bytes: int) -> None:
+        """Begin to read, and let ``queued_bytes`` at most wait in the kernel to leave."""
+        self._line.queue_at_most(queued_bytes)
         self.receiver.start()
 
     def finish(self, message: Message) -> None:

@@ -1,9 +1,14 @@
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from octopull.swarm.uplink import COMMON, Key, Uplink
+from octopull.swarm.uplink import COMMON, MEASURED_BYTES_MIN, TURN_SHARES, Key, Uplink
 
 TURN_S = 0.25
+SMALL = 1
+"""Bytes of a body that tells nothing of the link."""
+
+BODY = MEASURED_BYTES_MIN
 
 
 class UplinkModel(RuleBasedStateMachine):
@@ -19,7 +24,7 @@ class UplinkModel(RuleBasedStateMachine):
     @rule(conn=st.integers(0, 4), piece=st.integers(0, 3), rank=st.integers(0, 4))
     def order(self, conn: int, piece: int, rank: int) -> None:
         if ((1, conn), piece) not in self.ordered:
-            self.uplink.order((1, conn), piece, rank)
+            self.uplink.order((1, conn), piece, SMALL, rank)
             self.ordered.append(((1, conn), piece))
 
     @rule()
@@ -36,7 +41,7 @@ class UplinkModel(RuleBasedStateMachine):
     @rule(data=st.data())
     def left(self, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(sorted(self.begun)))
-        self.uplink.left(key)
+        self.uplink.left(key, self.now)
         del self.begun[key]
 
     @rule(conn=st.integers(0, 4), piece=st.integers(0, 3))
@@ -47,7 +52,7 @@ class UplinkModel(RuleBasedStateMachine):
 
     @rule(conn=st.integers(0, 4))
     def drop(self, conn: int) -> None:
-        self.uplink.drop((1, conn))
+        self.uplink.drop((1, conn), self.now)
         self.ordered = [one for one in self.ordered if one[0] != (1, conn)]
         self.begun.pop((1, conn), None)
 
@@ -66,36 +71,92 @@ TestUplink = UplinkModel.TestCase
 
 def test_a_piece_that_nobody_else_has_leaves_before_one_that_many_have() -> None:
     uplink = Uplink(1)
-    uplink.order((1, 1), 7, COMMON)
-    uplink.order((1, 2), 8, 0)
+    uplink.order((1, 1), 7, SMALL, COMMON)
+    uplink.order((1, 2), 8, SMALL, 0)
     assert list(uplink.begin(0.0)) == [((1, 2), 8)]
 
 
 def test_of_two_new_pieces_each_leaves_once_before_either_leaves_twice() -> None:
     uplink = Uplink(1)
     for conn in (1, 2):
-        uplink.order((1, conn), 7, 0)
-    uplink.order((1, 3), 8, 0)
+        uplink.order((1, conn), 7, SMALL, 0)
+    uplink.order((1, 3), 8, SMALL, 0)
     sent = []
     for _ in range(3):
         ((key, piece),) = uplink.begin(0.0)
-        uplink.left(key)
+        uplink.left(key, 0.0)
         sent.append(piece)
     assert sent == [7, 8, 7]
 
 
 def test_those_who_ask_for_common_pieces_are_served_in_the_order_of_asking() -> None:
     uplink = Uplink(1)
-    uplink.order((1, 1), 7, COMMON + 5)
-    uplink.order((1, 2), 8, COMMON)
+    uplink.order((1, 1), 7, SMALL, COMMON + 5)
+    uplink.order((1, 2), 8, SMALL, COMMON)
     assert list(uplink.begin(0.0)) == [((1, 1), 7)]
 
 
 def test_a_body_that_takes_too_long_gives_its_slot_to_the_next() -> None:
     uplink = Uplink(1, TURN_S)
-    uplink.order((1, 1), 7, 0)
-    uplink.order((1, 2), 8, 0)
+    uplink.order((1, 1), 7, SMALL, 0)
+    uplink.order((1, 2), 8, SMALL, 0)
     assert len(list(uplink.begin(0.0))) == 1
     assert list(uplink.begin(TURN_S / 2)) == []
     assert uplink.next_turn(TURN_S / 2) == TURN_S
     assert list(uplink.begin(TURN_S)) == [((1, 2), 8)]
+
+
+def sent(uplink: Uplink, now: float, *seconds: float) -> None:
+    """Bodies begin together at ``now``, each over a connection of its own, and take so long."""
+    for conn in range(len(seconds)):
+        uplink.order((1, conn), 0, BODY, COMMON)
+    assert len(list(uplink.begin(now))) == len(seconds)
+    for conn, took_s in sorted(enumerate(seconds), key=lambda one: one[1]):
+        uplink.left((1, conn), now + took_s)
+
+
+def turn_s(uplink: Uplink, now: float) -> float:
+    """How long a body that begins at ``now`` and never leaves keeps its slot from the next."""
+    for conn in range(uplink.slots + 1):
+        uplink.order((2, conn), 0, BODY, COMMON)
+    assert len(list(uplink.begin(now))) == uplink.slots
+    end = uplink.next_turn(now)
+    assert end is not None
+    for conn in range(uplink.slots + 1):
+        uplink.drop((2, conn), now)
+    return end - now
+
+
+def test_a_turn_is_as_long_as_the_link_needs_for_a_body_in_every_slot() -> None:
+    uplink = Uplink(2, TURN_S)
+    sent(uplink, 0.0, 0.1)
+    assert turn_s(uplink, 1.0) == pytest.approx(TURN_SHARES * 2 * 0.1)
+
+
+def test_bodies_that_shared_the_link_tell_the_same_as_one_alone() -> None:
+    uplink = Uplink(4, TURN_S)
+    sent(uplink, 0.0, 0.4, 0.4, 0.4, 0.4)
+    assert turn_s(uplink, 1.0) == pytest.approx(TURN_SHARES * 4 * 0.1)
+
+
+def test_a_slow_receiver_does_not_make_turns_longer() -> None:
+    uplink = Uplink(2, TURN_S)
+    sent(uplink, 0.0, 0.1)
+    sent(uplink, 1.0, 30.0)
+    assert turn_s(uplink, 32.0) < TURN_SHARES * 2 * 0.11
+
+
+def test_a_link_that_became_slower_is_believed_in_the_end() -> None:
+    uplink = Uplink(2, TURN_S)
+    sent(uplink, 0.0, 0.1)
+    for number in range(100):
+        sent(uplink, 10.0 + number, 0.2)
+    assert turn_s(uplink, 200.0) == pytest.approx(TURN_SHARES * 2 * 0.2)
+
+
+def test_a_body_that_may_be_in_the_kernel_whole_tells_nothing() -> None:
+    uplink = Uplink(1, TURN_S)
+    uplink.order((1, 1), 7, BODY - 1, 0)
+    assert len(list(uplink.begin(0.0))) == 1
+    uplink.left((1, 1), 0.0001)
+    assert turn_s(uplink, 1.0) == TURN_S
