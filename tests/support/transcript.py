@@ -6,7 +6,15 @@ from octopull.blob.layout import LEAF_BYTES, Layout
 from octopull.kernel import bitfield
 from octopull.kernel.peers import Peer
 from octopull.swarm.engine import Engine
-from octopull.swarm.events import Command, Connected, Dialed, Event, WakeAt
+from octopull.swarm.events import (
+    Announce,
+    Command,
+    Connected,
+    Dialed,
+    Event,
+    Started,
+    WakeAt,
+)  # fmt: skip
 from octopull.swarm.limits import SwarmLimits
 
 ME = "0" * 39 + "5"
@@ -77,3 +85,8 @@ class Transcript:
     def ordered(self, kind: type[Command]) -> list[Command]:
         """The commands of one kind that followed."""
         return [command for command in self._ordered if isinstance(command, kind)]
+
+
+def begun(pieces: int, **limits: Any) -> Transcript:
+    """A leecher that has announced itself."""
+    return Transcript(pieces, **limits).told(Started()).orders(Announce())
