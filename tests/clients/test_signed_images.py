@@ -20,12 +20,15 @@ from support import access
 from support.clients import Clients
 from support.cluster import content, up
 from support.signing import FORMS, Signer
+from support.waiting import until
 
 INSECURE = "--tls-verify=false"
 SIGNER = Signer()
 WHY = "denied: team/{0}@{1} is not signed by any key that team/[*][*] demands"
 CONTAINERD = "403 Forbidden"
 """Its older versions read no reason."""
+
+SOON_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -153,11 +156,18 @@ def test_what_cosign_signs_is_pulled_and_cosign_verifies_it_through_the_agent(
 
 
 def _soon(pull: Callable[[], object]) -> None:
-    """A refusal counts for a moment, which clients take no longer than to begin again."""
-    for _ in range(20):
+    """Pull again and again: a refusal counts for half a second."""
+
+    async def pulled() -> bool:
         try:
             pull()
-        except ClientFailed:
-            continue
-        return
-    pull()
+        except ClientFailed as failed:
+            refused.append(failed)
+            return False
+        return True
+
+    refused = list[ClientFailed]()
+    try:
+        asyncio.run(until(pulled, SOON_S))
+    except TimeoutError:
+        raise refused[-1] from None
