@@ -78,6 +78,21 @@ def parse(text: str, where: str) -> dict[str, Any]:
     return document
 
 
+def decode(content: bytes, where: str) -> dict[str, Any]:
+    """As ``parse``, of a file's bytes.
+
+    Raises:
+        Misuse: as ``parse``, or longer than a configuration may be, or no text.
+
+    """
+    if len(content) > FILE_BYTES_MAX:
+        raise Misuse("too long", bytes_max=FILE_BYTES_MAX)
+    try:
+        return parse(content.decode(), where)
+    except UnicodeDecodeError as error:
+        raise Misuse("no text in UTF-8") from error
+
+
 def _override(values: dict[str, Any], path: list[str], text: str) -> None:
     *parents, last = path
     for name in parents:

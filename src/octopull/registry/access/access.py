@@ -154,12 +154,7 @@ def policy(content: bytes, read: ReadFile = no_files) -> Policy:
         Misuse: every mistake at once.
 
     """
-    if len(content) > load.FILE_BYTES_MAX:
-        raise Misuse("too long", bytes_max=load.FILE_BYTES_MAX)
-    try:
-        document = load.parse(content.decode(), "no rules")
-    except UnicodeDecodeError as error:
-        raise Misuse("no text in UTF-8") from error
+    document = load.decode(content, "no rules")
     return Policy(load.load(PolicySettings, SECTION, {SECTION: document}, {}), read)
 
 

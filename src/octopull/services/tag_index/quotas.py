@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from octopull.config import load
 from octopull.config.quotas import QuotasSettings
-from octopull.kernel.errors import Denied, Misuse
+from octopull.kernel.errors import Denied
 from octopull.kernel.units import show_size
 from octopull.security.globs import Glob
 
@@ -72,12 +72,7 @@ def parse(content: bytes) -> Quotas:
         Misuse: every mistake at once.
 
     """
-    if len(content) > load.FILE_BYTES_MAX:
-        raise Misuse("too long", bytes_max=load.FILE_BYTES_MAX)
-    try:
-        document = load.parse(content.decode(), "no quotas")
-    except UnicodeDecodeError as error:
-        raise Misuse("no text in UTF-8") from error
+    document = load.decode(content, "no quotas")
     found = load.load(QuotasSettings, SECTION, {SECTION: document}, {})
     return Quotas(
         [Quota(one.name, tuple(map(Glob, one.repositories)), one.bytes) for one in found.quotas]
