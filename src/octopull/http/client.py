@@ -133,11 +133,13 @@ class Http:
         ``idle_s`` bounds each wait for bytes, not the whole transfer: large blobs take long.
 
         Raises:
-            Unavailable: refused, reset or silent.
+            Unavailable: refused, reset or silent, or this client's block has ended.
             Fault: whatever ``data`` raises while it is sent.
 
         """
         assert self._session is not None
+        if self._session.closed:
+            raise Unavailable("whose connections these were has ended", public=SILENT)
         url, failure = self._addressed(url), list[Fault]()
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=min(CONNECT_S, idle_s), sock_read=idle_s

@@ -9,12 +9,13 @@ from prometheus_client import REGISTRY
 
 from octopull.clients.origin import OriginCluster
 from octopull.http.client import Http
+from octopull.kernel.errors import NotFound, Unavailable
 from octopull.replication.rules_file import RulesFile
 from octopull.runtime.tasks import Tasks
 from octopull.services.tag_index import replication
 from octopull.services.tag_index.replication import Replication
 from octopull.services.tag_index.store import TagStore
-from support.replicating import remote, rules
+from support.replicating import remote, rules, written
 from support.waiting import until
 
 EU = remote("measured", "http://127.0.0.1:1")
@@ -69,3 +70,35 @@ async def test_a_remote_whose_work_ended_is_at_work_again(
         await asyncio.wait([first])
         await until(at_work, SOON_S)
         assert working() != [first]
+
+
+async def test_a_remote_whose_settings_change_is_waited_for_and_one_that_left_is_not_found(
+    store: TagStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rules.yaml"
+    file = RulesFile(rules(path, EU))
+    async with Http() as http, Tasks() as tasks:
+        one = Replication(store, file, OriginCluster(http, [], 1))
+        with monkeypatch.context() as hasty, pytest.raises(Unavailable):
+            hasty.setattr(replication, "WORKING_S", 0.05)
+            await one.remote("measured")
+        await one.start(tasks)
+        first = await one.remote("measured")
+        rules(path, EU | {"timeout_s": 11.0})
+        await file.catch_up()
+
+        async def moved() -> bool:
+            return await one.remote("measured") is not first
+
+        await until(moved, SOON_S)
+        written(path, {})
+        await file.catch_up()
+
+        async def gone() -> bool:
+            try:
+                await one.remote("measured")
+            except NotFound:
+                return True
+            return False
+
+        await until(gone, SOON_S)

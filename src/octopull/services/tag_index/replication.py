@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 
 from octopull.clients.origin import OriginCluster
 from octopull.clients.replication import RemoteProgress, ReplicationProgress
 from octopull.config.replication import RemoteSettings
-from octopull.kernel.errors import Fault, NotFound
+from octopull.kernel.errors import Fault, NotFound, Unavailable
 from octopull.observability import logs, metrics
 from octopull.replication.remote import Remote, opened_remote
 from octopull.replication.rules_file import RulesFile
@@ -21,6 +22,8 @@ log = logs.get("replication")
 MEASURE_S = 5.0
 AGAIN_S = 10.0
 """How soon one that failed is at work again."""
+WORKING_S = 5.0
+"""How long whoever asks for a remote waits while it is on its way to work."""
 
 
 class Replication:
@@ -39,6 +42,8 @@ class Replication:
         self.book = ReplicatedBook(store, confirm)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._remotes: dict[str, Remote] = {}
+        self._opened = asyncio.Event()
+        """Set when one is at work; whoever waits for that clears it."""
         self._measured: set[str] = set()
 
     async def start(self, tasks: Tasks) -> None:
@@ -77,6 +82,7 @@ class Replication:
             settings, self._file, lane, self._origins, self.book, self._store.tasks
         ) as remote:
             self._remotes[settings.name] = remote
+            self._opened.set()
             try:
                 await remote.run()
             finally:
@@ -84,16 +90,23 @@ class Replication:
 
     # What can be seen and asked.
 
-    def remote(self, name: str) -> Remote:
-        """One at work.
+    async def remote(self, name: str) -> Remote:
+        """One at work; one whose settings have just changed is waited for.
 
         Raises:
-            NotFound: the rules name none of that name.
+            NotFound: the rules name none of that name. Unavailable: it failed to start.
 
         """
-        if name not in self._remotes:
-            raise NotFound(f"the rules name no remote {name}")
-        return self._remotes[name]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WORKING_S):
+                while name in self._file.rules.remotes and name not in self._remotes:
+                    self._opened.clear()
+                    await self._opened.wait()
+        if name in self._remotes:
+            return self._remotes[name]
+        if name in self._file.rules.remotes:
+            raise Unavailable(f"the remote {name} is not at work: see the log of this tag index")
+        raise NotFound(f"the rules name no remote {name}")
 
     async def forget(self, name: str) -> int:
         """Forget what a remote was to be told of; returns how many tasks that was."""

@@ -41,7 +41,7 @@ class ReplicationApi:
     async def reconcile(self, request: web.Request) -> web.StreamResponse:
         """Compare, a line for each repository; what ends it early is told in the last."""
         dry_run, overwrite = queries.flag(request, "dry_run"), queries.flag(request, "overwrite")
-        remote = self._replication.remote(request.match_info["remote"])
+        remote = await self._replication.remote(request.match_info["remote"])
         comparison = Comparison(self._replication.book, remote)
         response = json_lines()
         await response.prepare(request)
