@@ -112,6 +112,8 @@ class World:
                 if conn in node.ends:
                     if isinstance(message, Request):
                         self.asked(conn, message.piece)
+                    elif isinstance(message, Reject):
+                        self.answered(*node.ends[conn], message.piece)
                     self.post(node, conn, Received(node.ends[conn][1], message))
             case Serve(conn, piece):
                 node.queue.setdefault(conn, deque()).append(piece)

@@ -35,6 +35,7 @@ from octopull.swarm.messages import (
     Have,
     Haves,
     Hungry,
+    Lacks,
     Message,
     PieceHead,
     Reason,
@@ -51,7 +52,7 @@ _SHORT = Struct(">H")
 _SWARM = Struct(">8sB32s")
 _SPEAKER = Struct(">20sHB")
 PROTOCOL = b"octopull"
-VERSION = 4
+VERSION = 5
 
 WAITING_MAX = (1 << 16) - 1
 """The most that a ``PieceHead`` can say is waiting."""
@@ -61,8 +62,8 @@ PIECES_MAX = FRAME_BYTES_MAX * 8
 
 _HANDSHAKE_KIND, _HEAD_KIND, _GOODBYE_KIND, _HAVES_KIND = 0, 5, 6, 7
 _HUNGRY_KIND, _SATED_KIND = 8, 9
-_PLAIN: dict[int, type[Have | Request | Cancel | Reject | Wanted]] = {
-    1: Have, 2: Request, 3: Cancel, 4: Reject, 10: Wanted,
+_PLAIN: dict[int, type[Have | Request | Cancel | Reject | Wanted | Lacks]] = {
+    1: Have, 2: Request, 3: Cancel, 4: Reject, 10: Wanted, 11: Lacks,
 }  # fmt: skip
 _PLAIN_KINDS = {kind: number for number, kind in _PLAIN.items()}
 _PEER_KINDS = (PeerKind.AGENT, PeerKind.ORIGIN)

@@ -14,8 +14,8 @@ class Connection:
     """The state of one connection, from ``Connected`` to its end.
 
     ``holds`` are the pieces the peer has, ``counted`` those of them that the picker knows of;
-    ``told`` are the pieces it knows us to have, ``untold`` those it shall hear of; ``serving``
-    are the pieces it asked us for that have not been handed to the kernel, ``given`` those that
+    ``told`` are the pieces it knows us to have, or to receive now, ``untold`` those it shall hear
+    of, ``retracted`` those that once did not come as told; ``serving`` are the pieces it asked us for that have not been handed to the kernel, ``given`` those that
     have; ``recalled`` those we asked for and would rather have of another; ``receiving`` is the
     piece whose body is on its way in. ``waiting`` is how many bodies waited at the peer when it
     last said so, and ``dear`` how much longer a line elsewhere may be before it is asked for what
@@ -30,6 +30,7 @@ class Connection:
     told: int
     pipeline: Pipeline
     untold: int = 0
+    retracted: int = 0
     counted: int = 0
     recalled: int = 0
     hungry: bool = True

@@ -34,7 +34,6 @@ from octopull.swarm.events import (
     Received,
     Refused,
     Retired,
-    Serve,
     Served,
     Skip,
     Sought,
@@ -43,7 +42,6 @@ from octopull.swarm.events import (
     Ticked,
     Verified,
     WakeAt,
-    Withdraw,
 )  # fmt: skip
 from octopull.swarm.limits import SwarmLimits
 from octopull.swarm.messages import (
@@ -52,6 +50,7 @@ from octopull.swarm.messages import (
     Have,
     Haves,
     Hungry,
+    Lacks,
     Message,
     PieceHead,
     Reason,
@@ -69,6 +68,7 @@ from octopull.swarm.pieces import Pieces
 from octopull.swarm.pipeline import Pipeline
 from octopull.swarm.requests import Requests
 from octopull.swarm.roster import Roster
+from octopull.swarm.serving import Serving
 from octopull.swarm.telling import Telling
 
 
@@ -112,6 +112,10 @@ class Engine:
         self._requests = Requests(
             self._pieces, self._picker, self._connections, chooser, limits,
             limits.window_of(layout.piece_length), self._orders, self._alarm, pace,
+            self._telling,
+        )  # fmt: skip
+        self._serving = Serving(
+            self._pieces, self._picker, self._connections, limits, self._orders, self._alarm, pace,
             self._telling,
         )  # fmt: skip
         self._patience = Patience(limits)
@@ -197,6 +201,7 @@ class Engine:
         """Assert the invariants of all parts; on in tests and simulation, off in service."""
         self._pieces.validate()
         self._picker.validate()
+        self._serving.validate()
         assert len(self._connections) <= self._limits.connections_max
         for connection in self._connections:
             connection.validate()
@@ -219,6 +224,7 @@ class Engine:
             if connection.pipeline.dead:
                 self._drop(connection, Reason.FAULT, "does not answer", now)
                 self._roster.ban(connection.peer.id, now + self._limits.fault_ban_s)
+        self._serving.overdue(now)
         self._telling.flush(now)
         self._requests.look(now)
         self._make_room(now)
@@ -259,7 +265,7 @@ class Engine:
 
     def _wake(self, now: float) -> None:
         due = [c.pipeline.next_deadline for c in self._connections]
-        due.append(self._announcer.next_deadline)
+        due += [self._announcer.next_deadline, self._serving.next_deadline]
         due += [self._telling.flush_at, self._requests.look_at, self._starving_deadline()]
         if not self._over:
             due.append(self._patience.ends_at(complete=self.complete))
@@ -308,6 +314,8 @@ class Engine:
         self._alarm.stale = True
         self._picker.lost(connection.counted)
         self._roster.failed(connection.peer.id, now)
+        if connection.receiving is not None:
+            self._serving.failed(connection.receiving)
         self._requests.lost(connection, now)
 
     # What happened on one connection.
@@ -325,10 +333,7 @@ class Engine:
                     self._patience.gained(now)
                     self._requests.arrived(connection, piece, now)
                 case Served(_, piece):
-                    connection.serving.discard(piece)
-                    connection.given |= 1 << piece
-                    self._telling.count(connection, 1 << piece)
-                    self._telling.news(connection, now)
+                    self._serving.served(connection, piece, now)
                     if self.complete:
                         self._patience.gained(now)
                 case Disconnected():
@@ -350,14 +355,16 @@ class Engine:
             case Hungry() | Sated():
                 connection.hungry = isinstance(message, Hungry)
                 self._telling.news(connection, now)
+            case Lacks(piece):
+                self._telling.lacks(connection, self._known(piece), self._pieces.have, now)
             case Wanted(piece):
                 self._telling.wanted(connection, self._known(piece), now)
             case Request(piece):
-                self._asked_for(connection, self._known(piece), now)
+                self._serving.asked(connection, self._known(piece))
+                if self.complete:
+                    self._patience.gained(now)
             case Cancel(piece):
-                if piece in connection.serving:
-                    connection.serving.discard(piece)
-                    self._orders.add(Withdraw(connection.conn, piece))
+                self._serving.cancelled(connection, piece)
             case Reject(piece):
                 self._requests.rejected(connection, piece, now)
             case PieceHead():
@@ -382,17 +389,6 @@ class Engine:
         self._requests.refill(now)
         self._requests.use(connection)
 
-    def _asked_for(self, connection: Connection, piece: int, now: float) -> None:
-        if not bitfield.has(connection.told, piece):
-            raise PeerFault("asks for what we never offered", piece=piece)
-        if len(connection.serving) >= self._limits.served_queue_max:
-            raise PeerFault("asks for too much at once", queue=len(connection.serving))
-        if self.complete:
-            self._patience.gained(now)
-        if piece not in connection.serving:
-            connection.serving.add(piece)
-            self._orders.add(Serve(connection.conn, piece, self._picker.holders(piece)))
-
     def _head(self, connection: Connection, head: PieceHead, now: float) -> None:
         piece = self._known(head.piece)
         if head.length != self._layout.span(piece)[1]:
@@ -404,6 +400,7 @@ class Engine:
         if bitfield.has(self._pieces.missing, piece):
             connection.receiving = piece
             self._orders.add(Take(connection.conn, piece))
+            self._serving.coming(piece, now)
             if not head.waiting:
                 self._requests.ask_on(connection, now)
         else:
@@ -428,7 +425,7 @@ class Engine:
 
     def _gained(self, piece: int, now: float) -> None:
         self._patience.gained(now)
-        self._telling.gained(piece, now)
+        self._serving.gained(piece, now)
         if self.complete:
             self._alarm.stale = True
             self._orders.add(Completed())
@@ -442,6 +439,7 @@ class Engine:
     def _refused(self, conn: int, piece: int, now: float) -> None:
         """Ban who sent it, even if it hung up before the proof was done and came back."""
         liar = self._pieces.refused(piece, conn)
+        self._serving.failed(piece)
         if liar is not None:
             self._roster.ban(liar, now + self._limits.corrupt_ban_s)
             connection = self._connections.to(liar)

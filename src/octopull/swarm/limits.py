@@ -39,7 +39,7 @@ class SwarmLimits:
     dials as many others by chance makes a random graph. Dialling only up to a number in all ties
     a crowd's members to those who came just before and after, and pieces travel along a chain."""
 
-    accepted_max: int = 14
+    accepted_max: int = 9
     """Connections a leecher lets others open: two places always stay for its own dials, or a
     newcomer whose places strangers took would never meet a seeder (uber/kraken#162)."""
 
@@ -87,6 +87,11 @@ class SwarmLimits:
     pause_share: float = 0.25
     """... after this part of the time that a piece takes, from its request to its last byte: while
     the frame waits, some three more pieces come to share it."""
+
+    promise_s: float = 2.0
+    """Peers hear of a piece when its body begins to come, if pieces lately came within so many
+    seconds, and that it does not come when it takes longer: well before ``silence_s``, after which
+    those who asked for it would take us for dead."""
 
     origin_wait: int = 8
     """How much longer a line at another peer may be before an origin is asked for what that peer
@@ -153,6 +158,8 @@ class SwarmLimits:
             raise Misuse("between hungry and sated must be room", sated_min=self.sated_min)
         if min(self.batch_s, self.starve_s) <= 0 or min(self.batch_pieces, self.shown_max) < 1:
             raise Misuse("a peer must hear of something, some time")
+        if not self.promise_s < self.silence_s:
+            raise Misuse("a promise ends before patience does", promise_s=self.promise_s)
         if self.pause_share < 0:
             raise Misuse("a pause takes no less than no time", pause_share=self.pause_share)
         if min(self.silence_s, self.request_s, self.give_up_s, self.seeder_idle_s) <= 0:

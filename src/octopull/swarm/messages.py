@@ -38,16 +38,23 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True)
 class Have:
-    """The speaker holds ``piece`` now, proven."""
+    """The speaker holds ``piece`` now, proven, or its body is coming in."""
 
     piece: int
 
 
 @dataclass(frozen=True, slots=True)
 class Haves:
-    """The speaker holds all of the set ``pieces`` now, proven; at least one."""
+    """The speaker holds or receives all of the set ``pieces`` now; at least one."""
 
     pieces: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lacks:
+    """The speaker does not hold ``piece``: it did not come, or not as soon as the speaker thought."""
+
+    piece: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,6 @@ class Goodbye:
 
 
 Message = (
-    Handshake | Have | Haves | Hungry | Sated | Wanted | Request | Cancel | Reject | PieceHead
+    Handshake | Have | Haves | Lacks | Hungry | Sated | Wanted | Request | Cancel | Reject | PieceHead
     | Goodbye
 )  # fmt: skip

@@ -162,9 +162,7 @@ class Requests:
         self._settle(connection, piece, now)
         if not ours and bitfield.has(connection.holds, piece):
             # It will not serve what it said it holds; asked again it would say so for ever.
-            connection.holds ^= 1 << piece
-            connection.counted ^= 1 << piece
-            self._picker.lost(1 << piece)
+            self._telling.lacks(connection, piece, self._pieces.have, now)
         self.refill(now)
 
     def _settle(self, connection: Connection, piece: int, now: float) -> None:

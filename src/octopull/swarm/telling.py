@@ -5,7 +5,7 @@ from octopull.swarm.alarm import Alarm
 from octopull.swarm.connection import Connection
 from octopull.swarm.connections import Connections
 from octopull.swarm.limits import SwarmLimits
-from octopull.swarm.messages import Have, Haves
+from octopull.swarm.messages import Have, Haves, Lacks
 from octopull.swarm.offers import Offers
 from octopull.swarm.orders import Orders
 from octopull.swarm.pace import Pace
@@ -53,12 +53,32 @@ class Telling:
         self.news(connection, now)
 
     def gained(self, piece: int, now: float) -> None:
-        """We hold one piece more."""
+        """We hold one piece more, or soon will; who was told so already is not told again."""
         bit = 1 << piece
         for connection in self._connections.all:
-            if not connection.holds & bit:
+            if not (connection.holds | connection.told) & bit:
                 connection.untold |= self._offers.untold(bit)
                 self.news(connection, now)
+
+    def retract(self, piece: int) -> None:
+        """We will not hold ``piece`` as soon as we told."""
+        bit = 1 << piece
+        for connection in self._connections.all:
+            connection.untold &= ~bit
+            if connection.told & bit:
+                connection.told ^= bit
+                connection.retracted |= bit
+                self._orders.send(connection, Lacks(piece))
+
+    def lacks(self, connection: Connection, piece: int, have: int, now: float) -> None:
+        """The peer does not hold ``piece``, whatever it told; if we ``have`` it, it may hear so."""
+        bit = 1 << piece
+        connection.holds &= ~bit
+        if connection.counted & bit:
+            connection.counted ^= bit
+            self._picker.lost(bit)
+        connection.untold |= self._offers.untold(have & bit & ~connection.told)
+        self.news(connection, now)
 
     def news(self, connection: Connection, now: float) -> None:
         """Tell ``connection`` of what it should hear now; the rest waits for company."""

@@ -51,7 +51,7 @@ def limits_of(
     return SwarmLimits(
         seeding=seeding,
         dials_max=settings.dials_max,
-        accepted_max=settings.connections_max - 2,
+        accepted_max=min(settings.dials_max * 3 // 2, settings.connections_max - 2),
         connections_max=settings.connections_max,
         announces=announces,
     )

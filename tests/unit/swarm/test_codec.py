@@ -16,6 +16,7 @@ from octopull.swarm.messages import (
     Have,
     Haves,
     Hungry,
+    Lacks,
     Message,
     PieceHead,
     Reason,
@@ -48,7 +49,7 @@ sets = st.sets(st.integers(0, 2000), min_size=1).map(bitfield.of)
 far_sets = st.integers(0, PIECES_MAX // 8 - 1).map(lambda first: 0b10000001 << 8 * first)
 plain = st.one_of(
     st.builds(Haves, st.one_of(sets, far_sets)), st.builds(Hungry), st.builds(Sated),
-    st.builds(Have, pieces), st.builds(Wanted, pieces), st.builds(Request, pieces), st.builds(Cancel, pieces),
+    st.builds(Have, pieces), st.builds(Lacks, pieces), st.builds(Wanted, pieces), st.builds(Request, pieces), st.builds(Cancel, pieces),
     st.builds(Reject, pieces), st.builds(Goodbye, st.sampled_from(Reason)), handshakes,
 )  # fmt: skip
 
