@@ -32,6 +32,7 @@ from octopull.swarm.messages import (
     Sated,
     Wanted,
 )  # fmt: skip
+from octopull.swarm.offers import STRETCH
 from support.transcript import Transcript, begun, peer
 
 
@@ -84,6 +85,20 @@ def test_what_a_hungry_peer_waits_to_hear_leaves_with_a_request() -> None:
     second, told = gain(t)
     assert told == []
     t.told(Received(2, Have(2))).orders(Send(2, Request(2)), Send(2, Have(second)))
+
+
+def test_a_sparing_seed_shows_the_pieces_of_one_stretch_before_those_of_the_next() -> None:
+    pieces = 3 * STRETCH
+    t = Transcript(pieces, have=bitfield.full(pieces), seeding=Seeding.SPARING, shown_max=8)
+    t.told(Started())
+    shown = list[int]()
+    for conn, name in enumerate("abcde"):
+        t.told(Connected(conn, peer(name), Dialed.BY_THEM, 0, 0))
+        (told,) = t.ordered(Send)
+        shown.append(told.message.pieces)  # type: ignore[union-attr]
+    first, second = shown[:4], shown[4]
+    assert sum(first) == bitfield.full(STRETCH)
+    assert second & bitfield.full(2 * STRETCH) == second
 
 
 def test_a_sparing_seed_shows_each_peer_other_pieces_and_goes_on_as_they_take_them() -> None:

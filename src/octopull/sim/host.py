@@ -50,6 +50,11 @@ class Host:
         return self.peer.kind is PeerKind.AGENT and self.honest
 
     @property
+    def reads(self) -> bool:
+        """Whether a client reads each blob while it comes."""
+        return self.peer.kind is PeerKind.AGENT and self.world.scenario.readers
+
+    @property
     def honest(self) -> bool:
         """Whether the host plays by the rules, but for a damaged body now and then."""
         return not self.freerides and self.spoils < EVERY // 2

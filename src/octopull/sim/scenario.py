@@ -97,7 +97,8 @@ class Scenario:
     part and its acknowledgement; kernels hold about a piece."""
     frame_delay_s: float = 0.0002
     """What a frame waits behind bytes that the kernel has queued while the link is busy: fair
-    queueing and small send buffers keep it at a few packets per connection."""
+    queueing and small send buffers keep it at a few packets per connection. A link that is held to
+    its rate by a queue of its own, as in ``make bench-swarm``, makes it 0.05 s to 0.1 s."""
     prove_bytes_per_s: float = 1.5e9
     """Hashing and writing a piece; one core's BLAKE3 and a page cache."""
     interval_s: float = 3.0
@@ -107,6 +108,8 @@ class Scenario:
     limits: SwarmLimits = field(default_factory=SwarmLimits)
     uploads_max: int = 4
     turn_s: float = 0.25
+    readers: bool = True
+    """Whether a client at each host reads in order, and has what it waits for pulled forward."""
     seeding: Seeding = Seeding.SPARING
     """How origins seed."""
     faults: frozenset[FaultKind] = frozenset()

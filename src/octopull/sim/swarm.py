@@ -24,6 +24,7 @@ from octopull.swarm.events import (
     Send,
     Serve,
     Skip,
+    Sought,
     Started,
     Take,
     Ticked,
@@ -74,12 +75,21 @@ class SimSwarm:
         if scenario.story_lines:
             self.story = deque(maxlen=scenario.story_lines)
         self._wake = 0
+        self._sought = -1
         self._taking: dict[int, bool] = {}
         self._unchecked = scenario.check_every
 
     def start(self) -> None:
         """The host begins to pull, or to seed."""
         self.tell(Started())
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """The host's client reads in order, and waits for the first piece that is not there."""
+        prefix = self.engine.prefix
+        if prefix != self._sought and not self.engine.complete and self.host.reads:
+            self._sought = prefix
+            self.tell(Sought(prefix))
 
     def tell(self, event: Event) -> None:
         """Something happened; do what follows."""
@@ -222,6 +232,7 @@ class SimSwarm:
             self.proven |= 1 << piece
             self.host.world.note(self, piece)
             self.tell(Verified(conn, piece))
+            self._read_on()
 
     def _refused(self, conn: int, piece: int) -> None:
         self.wasted += self.layout.span(piece)[1]

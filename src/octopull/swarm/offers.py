@@ -9,6 +9,11 @@ from octopull.swarm.limits import Seeding, SwarmLimits
 from octopull.swarm.picker import Picker
 from octopull.swarm.pieces import Pieces
 
+STRETCH = 32
+"""Pieces, counted from a multiple of it, that a sparing seed shows in an order of its own: the
+first to leave of what it holds, so that what peers get grows from the beginning. Several seeds begin
+with different pieces of the stretch, and know what the others gave before they get there."""
+
 
 class Offers(Protocol):
     """A way to tell; methods that return pieces return those to tell of, perhaps none."""
@@ -76,7 +81,8 @@ class Sparing:
     """Each peer a few pieces at a time, the least spread first: super-seeding (BEP 16).
 
     Every piece leaves once before any leaves twice, so the seed's link carries what nobody else
-    can give. A seed goes round from a place of its own, so several begin with different pieces.
+    can give. They leave about in their order: readers, and the digest of the whole, go on with what
+    is there from the beginning, while peers have as much to give each other as by any other order.
     """
 
     limits: SwarmLimits
@@ -91,8 +97,8 @@ class Sparing:
 
     @classmethod
     def of(cls, limits: SwarmLimits, pieces: Pieces, around: Picker, chance: Chance) -> "Sparing":
-        """As a seed that holds ``pieces`` begins, at a place left to chance."""
-        start = chance.below(pieces.count)
+        """As a seed that holds ``pieces`` begins, at a place of each stretch left to chance."""
+        start = chance.below(STRETCH)
         return cls(limits, pieces, around, start, grows=not pieces.complete)
 
     def greeting(self, have: int) -> int:
@@ -109,7 +115,7 @@ class Sparing:
         lacked = self.pieces.have & ~connection.holds & ~connection.told
         told = 0
         for _ in range(self.limits.shown_max - shown.bit_count()):
-            piece = self.around.rarest_from(lacked & ~told, self.start)
+            piece = self.around.rarest_in_stretch(lacked & ~told, STRETCH, self.start)
             if piece is None:
                 break
             told |= 1 << piece

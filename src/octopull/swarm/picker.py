@@ -40,15 +40,24 @@ class Picker:
 
     def rarest(self, candidates: int) -> int | None:
         """One of the rarest pieces of ``candidates``, by chance; None if it is empty."""
-        return self.rarest_from(candidates, self._chance.below(self._pieces))
-
-    def rarest_from(self, candidates: int, start: int) -> int | None:
-        """The first of the rarest pieces of ``candidates``, counted round from ``start``."""
+        start = self._chance.below(self._pieces)
         for pieces in self._by_count:
             found = pieces & candidates
             if found:
                 behind = found >> start
                 return start + bitfield.first(behind) if behind else bitfield.first(found)
+        return None
+
+    def rarest_in_stretch(self, candidates: int, length: int, start: int) -> int | None:
+        """One of the rarest pieces of ``candidates``: in the first stretch of ``length`` pieces that
+        has one, the first counted round from the stretch's piece ``start``.
+        """
+        for pieces in self._by_count:
+            found = pieces & candidates
+            if found:
+                base = bitfield.first(found) // length * length
+                behind = found >> (base + start) & bitfield.full(length - start)
+                return base + start + bitfield.first(behind) if behind else bitfield.first(found)
         return None
 
     def around(self, candidates: int) -> int:
