@@ -46,7 +46,7 @@ def test_a_plot_is_drawn(tmp_path: Path) -> None:
     [
         ["--hosts", "0"], ["--blob", "-1"], ["--blob", "0"], ["--blob", "much"], ["--piece", "3MiB"],
         ["--rate", "10"], ["--rate", "0Gbit/s"], ["--faults", "gremlins"], ["--seeds", "0"],
-        ["--arrival", "never"], ["--slow-share", "2"], ["--plot", "a.svg", "--seeds", "2"],
+        ["--arrival", "never"], ["--slow-share", "2"], ["--frame-delay-s", "-1"], ["--plot", "a.svg", "--seeds", "2"],
         ["--origins", "0"], ["--zones", "0"], ["--arrival-s", "-1"],
     ],
 )  # fmt: skip
@@ -61,12 +61,12 @@ def test_a_command_says_all_that_differs_from_the_usual() -> None:
     scenario = Scenario(
         hosts=7, blobs=(3 * GIB, 100 * 10**9), piece_length=None, rate=1.25e9, origins=2,
         origin_rate=300e6, zones=3, arrival=Arrival.STAGGERED, arrival_s=4.5, slow_share=0.1,
-        faults=frozenset({FaultKind.WIPE, FaultKind.CRASH}), seed=9,
+        frame_delay_s=0.05, faults=frozenset({FaultKind.WIPE, FaultKind.CRASH}), seed=9,
     )  # fmt: skip
     assert command(scenario) == (
         "octopull sim --hosts 7 --blob 3GiB --blob 97656250KiB --rate 10Gbit/s --origins 2"
         " --origin-rate 2400Mbit/s --zones 3 --arrival staggered --arrival-s 4.5 --slow-share 0.1"
-        " --faults crash,wipe --seed 9"
+        " --frame-delay-s 0.05 --faults crash,wipe --seed 9"
     )
     assert command(Scenario(blobs=(MIB + 1,))).startswith(
         "octopull sim --hosts 100 --blob 1048577 --piece 1MiB"

@@ -79,6 +79,9 @@ class Faults(click.ParamType[frozenset[FaultKind]]):
               help="Seconds that arrivals take.  [0.1; staggered: the bound]")  # fmt: skip
 @click.option("--slow-share", default=0.0, show_default=True, type=click.FloatRange(0.0, 1.0),
               help="Part of the hosts that has a tenth of the rate.")  # fmt: skip
+@click.option("--frame-delay-s", default=Scenario().frame_delay_s, show_default=True,
+              type=click.FloatRange(0.0, 60.0),
+              help="Seconds that requests and news wait behind bulk on a busy uplink.")  # fmt: skip
 @click.option("--faults", type=Faults(), default=frozenset[FaultKind](),
               help=f"What goes wrong, between commas: {', '.join(FaultKind)}; or mix.")  # fmt: skip
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
@@ -115,7 +118,7 @@ def sim(**options: Any) -> None:
 def _scenario(options: dict[str, Any], seed: int) -> Scenario:
     arrival = Arrival(options["arrival"])
     same = ("hosts", "blobs", "times", "pick", "piece_length", "rate", "origins", "replicas",
-            "origin_rate", "zones", "slow_share", "faults")  # fmt: skip
+            "origin_rate", "zones", "slow_share", "frame_delay_s", "faults")  # fmt: skip
     try:
         scenario = Scenario(**{name: options[name] for name in same}, arrival=arrival, seed=seed)
         arrival_s = options["arrival_s"]

@@ -56,6 +56,8 @@ def command(scenario: Scenario) -> str:
         words.append(f"--arrival {scenario.arrival} --arrival-s {scenario.arrival_s!r}")
     if scenario.slow_share:
         words.append(f"--slow-share {scenario.slow_share!r}")
+    if scenario.frame_delay_s != plain.frame_delay_s:
+        words.append(f"--frame-delay-s {scenario.frame_delay_s!r}")
     if scenario.faults:
         words.append(f"--faults {faults_text(scenario.faults)}")
     words.append(f"--seed {scenario.seed}")
