@@ -24,7 +24,7 @@ def pull(ground: Ground) -> Pulled:
     with _peers(ground, torrent) as peers:
         for peer in peers:
             peer.hear("ready")
-        ground.lab.cap(ground.scenario.rate)
+        ground.cap()
         started = time.monotonic() + SETTLE_S
         for peer in peers:
             peer.say(started)

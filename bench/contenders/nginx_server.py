@@ -17,7 +17,7 @@ def pull(ground: Ground) -> Pulled:
     with server.inside(), rivals.nginx(ground.folder / "nginx", server.address) as nginx:
         host, _, port = nginx.url.removeprefix("http://").partition(":")
         address = host, int(port)
-        ground.lab.cap(scenario.rate)
+        ground.cap()
         time.sleep(SETTLE_S)
         before_s = cpu_s([nginx.pid])
         seconds = pull_all(ground.pullers, lambda _: address, "/blob", ground.digest,

@@ -42,7 +42,7 @@ def pull(ground: Ground) -> Pulled:
                 _await(agents[-STARTED_AT_ONCE:])
         _await(agents)
         _push(ground)
-        ground.lab.cap(ground.scenario.rate)
+        ground.cap()
         time.sleep(SETTLE_S)
         # The tag index and the proxy have no part in pulling a blob.
         counted = [one.process.pid for one in (*front[: ground.seeds + 1], *agents)]

@@ -7,9 +7,13 @@ from pathlib import Path
 
 from harness.content import MIB
 from harness.lab import Host, Lab, bits_per_s
+from harness.memory import touch
 from octopull.sim.scenario import Scenario as Simulated
 
 GIB = 1 << 30
+TOUCHED = 1.3
+"""Memory to have at hand: each host's copy, and some room."""
+
 SETTLE_S = 1.0
 """From the last process's start to the common start: interpreters come to rest."""
 
@@ -54,6 +58,11 @@ class Ground:
     blob: Path
     digest: str
     folder: Path
+
+    def cap(self) -> None:
+        """Cap the links, when all is ready to start; whatever the contender, memory is at hand."""
+        self.lab.cap(self.scenario.rate)
+        touch(self.folder, int(TOUCHED * self.scenario.hosts * self.scenario.size))
 
     @property
     def origins(self) -> list[Host]:
