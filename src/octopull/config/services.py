@@ -85,7 +85,7 @@ class PeerSettings:
     """Threads that hash and write; two keep a 10 Gbit/s link busy (BLAKE3: 2.8 GiB/s each)."""
 
     dials_max: int = 6
-    """Connections of one swarm that this process opens; others come from peers."""
+    """Connections of one swarm that this process opens; peers may open half as many again."""
     connections_max: int = 16
     """Connections of one swarm in all."""
     uploads_max: int = 4

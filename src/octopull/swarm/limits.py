@@ -40,8 +40,10 @@ class SwarmLimits:
     a crowd's members to those who came just before and after, and pieces travel along a chain."""
 
     accepted_max: int = 9
-    """Connections a leecher lets others open: two places always stay for its own dials, or a
-    newcomer whose places strangers took would never meet a seeder (uber/kraken#162)."""
+    """Connections a leecher lets others open, half as many again as it dials: of a crowd, those
+    who came first would have all places taken, and those who came last nothing but their dials.
+    Some places always stay for its own, or a newcomer whose places strangers took would never meet
+    a seeder (uber/kraken#162)."""
 
     connections_max: int = 16
     """Connections in all; a seeder gives them all to others."""
