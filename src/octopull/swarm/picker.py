@@ -41,12 +41,7 @@ class Picker:
     def rarest(self, candidates: int) -> int | None:
         """One of the rarest pieces of ``candidates``, by chance; None if it is empty."""
         start = self._chance.below(self._pieces)
-        for pieces in self._by_count:
-            found = pieces & candidates
-            if found:
-                behind = found >> start
-                return start + bitfield.first(behind) if behind else bitfield.first(found)
-        return None
+        return self.rarest_in_stretch(candidates, self._pieces, start)
 
     def rarest_in_stretch(self, candidates: int, length: int, start: int) -> int | None:
         """One of the rarest pieces of ``candidates``: in the first stretch of ``length`` pieces that

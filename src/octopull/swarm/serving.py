@@ -30,27 +30,19 @@ class _Promise:
     askers: list[int] = field(default_factory=list[int])
 
 
+@dataclass(slots=True)
 class Serving:
     """Requests of peers. Invariant: a piece is promised only while it is not had."""
 
-    __slots__ = (
-        "_alarm", "_connections", "_limits", "_orders", "_pace", "_picker", "_pieces", "_promises",
-        "_telling",
-    )  # fmt: skip
-
-    def __init__(
-        self, pieces: Pieces, picker: Picker, connections: Connections, limits: SwarmLimits,
-        orders: Orders, alarm: Alarm, pace: Pace, telling: Telling,
-    ) -> None:  # fmt: skip
-        self._pieces = pieces
-        self._picker = picker
-        self._connections = connections
-        self._limits = limits
-        self._orders = orders
-        self._alarm = alarm
-        self._pace = pace
-        self._telling = telling
-        self._promises: dict[int, _Promise] = {}
+    pieces: Pieces
+    picker: Picker
+    connections: Connections
+    limits: SwarmLimits
+    orders: Orders
+    alarm: Alarm
+    pace: Pace
+    telling: Telling
+    _promises: dict[int, _Promise] = field(default_factory=dict[int, _Promise])
 
     # What peers want.
 
@@ -63,12 +55,12 @@ class Serving:
         """
         if not bitfield.has(connection.told | connection.retracted, piece):
             raise PeerFault("asks for what we never offered", piece=piece)
-        if len(connection.serving) >= self._limits.served_queue_max:
+        if len(connection.serving) >= self.limits.served_queue_max:
             raise PeerFault("asks for too much at once", queue=len(connection.serving))
         if piece in connection.serving:
             return
         promise = self._promises.get(piece)
-        if bitfield.has(self._pieces.have, piece):
+        if bitfield.has(self.pieces.have, piece):
             connection.serving.add(piece)
             self._serve(connection, piece)
         elif promise is not None:
@@ -76,10 +68,10 @@ class Serving:
             promise.askers.append(connection.conn)
         else:
             # It was taken back while the request was on its way.
-            self._orders.send(connection, Reject(piece))
+            self.orders.send(connection, Reject(piece))
 
     def _serve(self, connection: Connection, piece: int) -> None:
-        self._orders.add(Serve(connection.conn, piece, self._picker.holders(piece)))
+        self.orders.add(Serve(connection.conn, piece, self.picker.holders(piece)))
 
     def cancelled(self, connection: Connection, piece: int) -> None:
         """The peer would rather not have ``piece``; one that it did not ask for is ignored."""
@@ -88,46 +80,46 @@ class Serving:
         connection.serving.discard(piece)
         promise = self._promises.get(piece)
         if promise is None:
-            self._orders.add(Withdraw(connection.conn, piece))
+            self.orders.add(Withdraw(connection.conn, piece))
         else:
             promise.askers.remove(connection.conn)
-            self._orders.send(connection, Reject(piece))
+            self.orders.send(connection, Reject(piece))
 
     def served(self, connection: Connection, piece: int, now: float) -> None:
         """The body of ``piece`` was handed to the kernel."""
         connection.serving.discard(piece)
         connection.given |= 1 << piece
-        self._telling.count(connection, 1 << piece)
-        self._telling.news(connection, now)
+        self.telling.count(connection, 1 << piece)
+        self.telling.news(connection, now)
 
     # What becomes of the pieces that they want.
 
     def coming(self, piece: int, now: float) -> None:
         """The body of ``piece`` begins to come: peers hear of it if it will be here soon."""
-        if piece not in self._promises and self._pace.piece_s <= self._limits.promise_s:
-            until = now + self._limits.promise_s
+        if piece not in self._promises and self.pace.piece_s <= self.limits.promise_s:
+            until = now + self.limits.promise_s
             self._promises[piece] = _Promise(until)
-            self._alarm.by(until)
-            self._telling.gained(piece, now)
+            self.alarm.by(until)
+            self.telling.gained(piece, now)
 
     def gained(self, piece: int, now: float) -> None:
         """We hold ``piece``: those who wait for it get it, and all others hear of it."""
         for connection in self._end(piece):
             self._serve(connection, piece)
-        self._telling.gained(piece, now)
+        self.telling.gained(piece, now)
 
     def failed(self, piece: int) -> None:
         """``piece`` does not come as it should; nothing happens if it was not promised."""
         if piece in self._promises:
             for connection in self._end(piece):
                 connection.serving.discard(piece)
-                self._orders.send(connection, Reject(piece))
-            self._telling.retract(piece)
+                self.orders.send(connection, Reject(piece))
+            self.telling.retract(piece)
 
     def _end(self, piece: int) -> list[Connection]:
         """Promise ``piece`` no more; who waits for it."""
         promise = self._promises.pop(piece, None)
-        askers = [] if promise is None else map(self._connections.get, promise.askers)
+        askers = [] if promise is None else map(self.connections.get, promise.askers)
         return [connection for connection in askers if connection is not None]
 
     # Time.
@@ -145,6 +137,6 @@ class Serving:
     def validate(self) -> None:
         """Assert the class invariant."""
         for piece, promise in self._promises.items():
-            assert not bitfield.has(self._pieces.have, piece)
-            for connection in map(self._connections.get, promise.askers):
+            assert not bitfield.has(self.pieces.have, piece)
+            for connection in map(self.connections.get, promise.askers):
                 assert connection is None or piece in connection.serving
