@@ -38,7 +38,7 @@ class Transcript:
             me=ME,
             layout=Layout(pieces * LEAF_BYTES, LEAF_BYTES),
             have=have,
-            limits=SwarmLimits(**{"window_bytes": 0, **limits}),
+            limits=SwarmLimits(**{"window": 12, **limits}),
             salt=1,
             provable=provable,
         )

@@ -42,7 +42,11 @@ class Host:
         self._alarm = False
 
     def _new_uplink(self) -> Uplink:
-        return Uplink(self.world.scenario.uploads_max, self.world.scenario.turn_s)
+        scenario = self.world.scenario
+        return Uplink(scenario.uploads_max, self._held, scenario.turn_s)
+
+    def _held(self, key: tuple[int, int]) -> int:
+        return self.swarms[key[0]].engine.held_by(key[1])
 
     @property
     def counts(self) -> bool:

@@ -53,6 +53,11 @@ class Connection:
         dear = limits.far_wait if far else near
         return cls(conn, peer, dialed, holds, told, pipeline, dear=dear, far=far)
 
+    @property
+    def held(self) -> int:
+        """How many pieces the peer has as far as we know, those on their way to it included."""
+        return (self.holds | self.given).bit_count()
+
     def dialer(self, me: str) -> str:
         """The id of the peer that opened the connection; ``me`` is ours."""
         return me if self.dialed is Dialed.BY_US else self.peer.id

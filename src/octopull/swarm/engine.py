@@ -94,30 +94,23 @@ class Engine:
         self._zone = zone
         self._layout = layout
         self._limits = limits
-        self._orders, self._alarm = Orders(), Alarm()
-        self._pieces = Pieces(layout.count, have, layout.count if provable is None else provable)
-        self._picker = Picker(layout.count, chance)
-        self._roster = Roster(me, limits, chance)
+        self._orders = orders = Orders()
+        self._alarm = alarm = Alarm()
+        known = layout.count if provable is None else provable
+        self._pieces = pieces = Pieces(layout.count, have, known)
+        self._picker = picker = Picker(layout.count, chance)
+        self._roster = roster = Roster(me, limits, chance)
         self._announcer = Announcer(limits)
-        self._connections = Connections(limits)
-        self._admission = Admission(me, limits, self._pieces, self._roster, self._connections)
-        self._dialing = Dialing(
-            limits, self._roster, self._connections, self._announcer, self._orders
-        )
-        pace, offers = Pace(), offers_of(limits, self._pieces, self._picker, chance)
-        self._telling = Telling(
-            offers, self._picker, self._connections, limits, self._orders, self._alarm, pace
-        )
-        chooser = Chooser(self._pieces, self._picker, self._connections, limits, chance, pace)
+        self._connections = connections = Connections(limits)
+        self._admission = Admission(me, limits, pieces, roster, connections)
+        self._dialing = Dialing(limits, roster, connections, self._announcer, orders)
+        pace, offers = Pace(), offers_of(limits, pieces, picker, chance)
+        self._telling = telling = Telling(offers, picker, connections, limits, orders, alarm, pace)
+        chooser = Chooser(pieces, picker, connections, limits, chance, pace)
         self._requests = Requests(
-            self._pieces, self._picker, self._connections, chooser, limits,
-            limits.window_of(layout.piece_length), self._orders, self._alarm, pace,
-            self._telling,
-        )  # fmt: skip
-        self._serving = Serving(
-            self._pieces, self._picker, self._connections, limits, self._orders, self._alarm, pace,
-            self._telling,
-        )  # fmt: skip
+            pieces, picker, connections, chooser, limits, orders, alarm, pace, telling
+        )
+        self._serving = Serving(pieces, picker, connections, limits, orders, alarm, pace, telling)
         self._patience = Patience(limits)
         self._over = False
 
@@ -145,6 +138,11 @@ class Engine:
     def connections(self) -> int:
         """Connections open now."""
         return len(self._connections)
+
+    def held_by(self, conn: int) -> int:
+        """How many pieces the peer of ``conn`` holds, as far as we know; 0 if it is gone."""
+        connection = self._connections.get(conn)
+        return 0 if connection is None else connection.held
 
     @property
     def wants(self) -> int:

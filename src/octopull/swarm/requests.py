@@ -21,25 +21,23 @@ LOOK_S_MIN = 0.01
 class Requests:
     """What we asked for, of whom, and whether we want to hear of more.
 
-    Invariant: at most ``window`` pieces and ``limits.spare`` more are asked for at once.
+    Invariant: at most ``limits.window`` pieces and ``limits.spare`` more are asked for at once.
     """
 
     __slots__ = (
         "_alarm", "_chooser", "_connections", "_hungry", "_limits", "_orders", "_pace", "_picker",
-        "_pieces", "_telling", "_window", "look_at",
+        "_pieces", "_telling", "look_at",
     )  # fmt: skip
 
     def __init__(
         self, pieces: Pieces, picker: Picker, connections: Connections, chooser: Chooser,
-        limits: SwarmLimits, window: int, orders: Orders, alarm: Alarm, pace: Pace,
-        telling: Telling,
+        limits: SwarmLimits, orders: Orders, alarm: Alarm, pace: Pace, telling: Telling,
     ) -> None:  # fmt: skip
         self._pieces = pieces
         self._picker = picker
         self._connections = connections
         self._chooser = chooser
         self._limits = limits
-        self._window = window
         self._orders = orders
         self._alarm = alarm
         self._pace = pace
@@ -71,7 +69,7 @@ class Requests:
 
     def refill(self, now: float) -> None:
         """Ask for pieces while the window has room for requests."""
-        while self._pieces.requested.bit_count() < self._window:
+        while self._pieces.requested.bit_count() < self._limits.window:
             request = self._chooser.next(now)
             if request is None:
                 self._await_slow(now)
@@ -116,7 +114,7 @@ class Requests:
         if (
             not connection.dear
             and connection.pipeline.depth == 1
-            and self._pieces.requested.bit_count() < self._window + self._limits.spare
+            and self._pieces.requested.bit_count() < self._limits.window + self._limits.spare
         ):
             piece = self._chooser.choose(connection)
             if piece is not None and connection.pipeline.room > 0:

@@ -4,10 +4,10 @@ All bodies at once would share the link, and each arrive late; one by one they a
 they can and are passed on earlier. A few, so that one slow receiver does not idle the link.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-COMMON = 2
+COMMON = 4
 """Holders from which on a piece is no rarer than others: if those that fewest have always went
 first, whoever fell behind, and so lacks what is common, would be served last."""
 
@@ -55,6 +55,8 @@ class Uplink:
     """
 
     slots: int
+    held: Callable[[Key], int]
+    """How many pieces the peer of a connection holds, as far as we know."""
     turn_s: float = 0.25
     """How long a turn lasts until one body has left."""
     waiting: int = 0
@@ -108,15 +110,21 @@ class Uplink:
         return TURN_SHARES * self.slots * length * self._byte_s
 
     def _first(self) -> tuple[Key, int] | None:
-        """The body whose turn it is: of the least spread piece, for whom waits longest for it."""
-        best, least = None, (1 << 62, 0)
+        """The body whose turn it is: of the least spread piece, for whom has least; pieces that are
+        common leave in the order of asking.
+        """
+        best, least = None, (1 << 62, 0, 0)
         for (_, piece), line in self._lines.items():
-            if (line.rank, line.place) < least:
-                for key in line.keys:
-                    if key not in self._leaving:
-                        best, least = (key, piece), (line.rank, line.place)
-                        break
+            if line.rank <= least[0] and (key := self._neediest(line)) is not None:
+                held = self.held(key) if line.rank < COMMON else 0
+                if (line.rank, held, line.place) < least:
+                    best, least = (key, piece), (line.rank, held, line.place)
         return best
+
+    def _neediest(self, line: _Line) -> Key | None:
+        """Who gets the piece next, of those whose connection is free."""
+        free = (key for key in line.keys if key not in self._leaving)
+        return min(free, key=self.held, default=None) if line.rank < COMMON else next(free, None)
 
     def _slots_held(self, now: float) -> int:
         if len(self._leaving) < self.slots:

@@ -1,6 +1,7 @@
 """The bodies that leave this host, over all its swarms, in the order that ``Uplink`` decides."""
 
 import asyncio
+from collections.abc import Callable
 
 from octopull.swarm.uplink import Key, Uplink
 from octopull.transport.sending import Body, Sender
@@ -13,16 +14,25 @@ class Outgoing:
     """
 
     def __init__(self, slots: int) -> None:
-        self._uplink = Uplink(slots)
+        self._uplink = Uplink(slots, self._held)
         self._bodies: dict[tuple[Key, int], tuple[Sender, Body]] = {}
         self._loop = asyncio.get_running_loop()
         self._alarm: asyncio.TimerHandle | None = None
         self._swarms = 0
+        self._held_by: dict[int, Callable[[int], int]] = {}
 
-    def join(self) -> int:
-        """A number for one more swarm."""
+    def join(self, held_by: Callable[[int], int]) -> int:
+        """A number for one more swarm; ``held_by`` is how many pieces a connection's peer holds."""
         self._swarms += 1
+        self._held_by[self._swarms] = held_by
         return self._swarms
+
+    def leave(self, swarm: int) -> None:
+        """A swarm whose connections were all dropped is no more."""
+        del self._held_by[swarm]
+
+    def _held(self, key: Key) -> int:
+        return self._held_by[key[0]](key[1])
 
     def order(self, key: Key, sender: Sender, body: Body, rank: int) -> None:
         """Send ``body`` when its turn comes."""

@@ -107,7 +107,7 @@ class Swarm:
         self.failure: Fault | str | None = None
         self.retired = False
         self.closed = False
-        self._number = host.outgoing.join()
+        self._number = host.outgoing.join(engine.held_by)
         self.incoming, self.outgoing = host.bandwidth.flows()
         self._store = store
         self._host = host
@@ -193,6 +193,7 @@ class Swarm:
             self._alarm.cancel()
         for conn in list(self._wires):
             self._part(conn, goodbye)
+        self._host.outgoing.leave(self._number)
         if self._journal is not None:
             self._journal.close()
         self._host.places.leave(self)
