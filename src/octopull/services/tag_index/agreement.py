@@ -53,8 +53,8 @@ CURRENT_S = 5.0
 """A majority answers within milliseconds, unless it is none, or a disk hangs."""
 
 CHANGE_S = 30.0
-HAND_OVER_S = 1.0
-"""Two round trips and three syncs of disks, if another is able to lead; else there is an election."""
+HAND_OVER_S = 3.0
+"""For two round trips and three syncs of disks, however busy; after that, an election is as quick."""
 
 AGAIN_S = 1.0
 """After the disk failed, until it is tried again."""
