@@ -82,7 +82,7 @@ def test_a_piece_that_does_not_come_is_taken_back_and_told_again_once_it_is_ther
             assert t.wake <= 2.0
             t.after(0.1).told(Ticked())
     answered = [Send(EAGER, Reject(0))] if asked else []
-    said = [one for one in t.ordered(Send) if one.conn == EAGER]  # type: ignore[union-attr]
+    said = [one for one in t.ordered(Send) if one.conn == EAGER]
     assert said == [*answered, Send(EAGER, Lacks(0))]
     # Another request may have been on its way meanwhile.
     t.told(ASKED).orders(Send(EAGER, Reject(0)))

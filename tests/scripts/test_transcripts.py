@@ -161,6 +161,7 @@ def test_what_a_vanished_peer_was_asked_for_is_asked_of_another() -> None:
     t = begun(2, depth_max=2)
     t.told(t.opened("gone"))
     t.told(t.opened("there", holds=0b11)).told(Disconnected(1))
+    # A message without a piece fails here as well.
     assert {c.message.piece for c in t.ordered(Send)} <= {0, 1}  # type: ignore[union-attr]
     t.told(Received(2, PieceHead(0, LEAF_BYTES)), Arrived(2, 0), Verified(2, 0))
     t.told(Received(2, PieceHead(1, LEAF_BYTES)), Arrived(2, 1), Verified(2, 1))
@@ -272,7 +273,7 @@ def test_broken_rules_end_the_connection_and_nothing_else() -> None:
         t = begun(2, depth_max=1)
         t.told(t.opened("honest", holds=0), t.opened("rude", holds=0))
         t.told(Received(2, breach))
-        assert [c.conn for c in t.ordered(Close)] == [2], breach  # type: ignore[union-attr]
+        assert [c.conn for c in t.ordered(Close)] == [2], breach
         t.told(Received(2, breach)).orders()
         assert t.engine.connections == 1
 
@@ -292,6 +293,7 @@ def test_a_piece_whose_hash_is_not_known_yet_is_not_asked_for() -> None:
     t.after(30).told(Ticked())
     assert t.ordered(Close) == []  # It may be of use yet.
     t.told(Learnt(3))
+    # A message without a piece fails here as well.
     assert sorted(one.message.piece for one in t.ordered(Send)) == [1, 2]  # type: ignore[union-attr]
 
 
@@ -319,10 +321,10 @@ def test_an_origin_is_left_alone_while_others_have_what_we_want() -> None:
     t.told(t.opened("first", holds=0), t.opened("agent", holds=0))
     t.told(Received(1, Have(0)), Received(2, Have(1)))
     t.told(replace(origin, conn=3))
-    asked = {c.conn for c in t.ordered(Send)}  # type: ignore[union-attr]
+    asked = {c.conn for c in t.ordered(Send)}
     assert asked == set()
     t.told(Received(1, PieceHead(0, LEAF_BYTES, 0)), Arrived(1, 0))
-    asked = {c.conn for c in t.ordered(Send) if isinstance(c.message, Request)}  # type: ignore[union-attr]
+    asked = {c.conn for c in t.ordered(Send) if isinstance(c.message, Request)}
     assert asked == {3}
 
 

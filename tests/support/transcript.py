@@ -1,6 +1,6 @@
 """Transcripts of the core: what it is told, what it orders, readable from top to bottom."""
 
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from octopull.blob.layout import LEAF_BYTES, Layout
 from octopull.kernel import bitfield
@@ -18,6 +18,7 @@ from octopull.swarm.events import (
 from octopull.swarm.limits import SwarmLimits
 
 ME = "0" * 39 + "5"
+C = TypeVar("C", bound=Command)
 
 
 def peer(name: str) -> Peer:
@@ -82,7 +83,7 @@ class Transcript:
         assert sorted(map(repr, self._ordered)) == sorted(map(repr, commands)), self._ordered
         return self
 
-    def ordered(self, kind: type[Command]) -> list[Command]:
+    def ordered(self, kind: type[C]) -> list[C]:
         """The commands of one kind that followed."""
         return [command for command in self._ordered if isinstance(command, kind)]
 

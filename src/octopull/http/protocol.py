@@ -24,6 +24,7 @@ class Protocol(web.RequestHandler):
 
     def __init__(self, server: web.Server, service: str) -> None:
         super().__init__(
+            # No log of accesses is None, which aiohttp's annotation leaves out.
             server, loop=asyncio.get_running_loop(), access_log=None,  # type: ignore[arg-type]
             max_line_size=HEADER_BYTES_MAX, max_field_size=HEADER_BYTES_MAX,
             read_bufsize=READ_BYTES,

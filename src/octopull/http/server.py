@@ -65,6 +65,7 @@ def _answering(name: str, slow: SlowClients) -> Middleware:
             log.info("request.broken", path=request.path[:200], reason=repr(error))
             response = _respond(Unavailable("the connection broke"))
         except Exception:
+            # Top of the request: a client gets no traceback, and other requests go on.
             log.exception("request.failed", path=request.path[:200])
             response = web.json_response(
                 {"errors": [{"code": "UNKNOWN", "message": "internal error", "detail": {}}]},

@@ -172,5 +172,6 @@ async def _send(request: web.Request, source: FileSource, fd: int, start: int, l
         if isinstance(transport, TlsTransport):
             await transport.send_file(fd, start, proven - start)
         else:
+            # The annotation asks for a whole file object; the loop asks for its number alone.
             await loop.sendfile(transport, file, start, proven - start)  # type: ignore[arg-type]
         start = proven

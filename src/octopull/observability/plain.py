@@ -95,6 +95,7 @@ def _member(hints: tuple[Any, ...], value: Any) -> Any:
         return NoneType
     if isinstance(value, dict):
         (name,) = value
+        # Hints are classes, which have a name; the checker thinks of instances, too.
         (hint,) = (one for one in hints if is_dataclass(one) and one.__name__ == name)  # type: ignore[union-attr]
         return hint
     (other,) = (hint for hint in hints if hint is not NoneType and not is_dataclass(hint))
